@@ -18,8 +18,7 @@ class Schedule:
         "The log of the signal-to-noise ratio, in nats."
         ᾱ = self.alpha_bar(t.double())
         return (ᾱ.log() - torch.log1p(-ᾱ)).to(t.dtype)
-    def coefs(self, t, # (batch,) or (batch, length) times
-              like=None): # not used
+    def coefs(self, t): # (batch,) or (batch, length) times
         "√ᾱ and √(1−ᾱ), `(batch, 1, 1)` or `(batch, length, 1)`: shaped to multiply `(batch, length, dim)`."
         γ = self.log_snr(t.double())
         a, s = γ.sigmoid().sqrt(), (-γ).sigmoid().sqrt()

@@ -14,7 +14,7 @@ from .data import *
 from .controls import *
 from .controls import TASKS, target_control
 from .denoiser import weights_home
-from .sampling import bar, load_model, mbr, positive
+from .sampling import bar, load_model, positive
 from .training import command, keyed_generator
 
 # %% ../nbs/13_reproduction.ipynb #f1455053
@@ -112,7 +112,7 @@ def evaluate_rows(rows, ngram=None): # rows of one file -> dict
     out = infill_scores(rows) if task == 'infill' else {} if task == 'free' else success_rows(rows)
     n = len(texts)
     return dict(task=task, method=rows[0]['method'], model=model, n_targets=len(rows), lm_score=None, **out, **text_figures(texts, model, ngram),
-                seconds_per_50=50 * sum(r['seconds'] for r in rows) / n)
+                seconds_per_50=50 * sum(r['seconds'] for r in rows) / n if all(r.get('seconds') is not None for r in rows) else None)
 
 # %% ../nbs/13_reproduction.ipynb #f8ee8e03
 def fit_ngram(corpus): # -> KneserNey
@@ -122,17 +122,22 @@ def fit_ngram(corpus): # -> KneserNey
 
 # %% ../nbs/13_reproduction.ipynb #3bce1467
 def evaluate_file(
-    file: str,              # rows that dlm-control or dlm-infill wrote
-    ngram: str = None,      # e2e, grammar: also the perplexity under a Kneser-Ney 5-gram of that corpus
+    file: str,              # rows that dlm-control or dlm-infill wrote; or FILE.txt, a text a line, as dlm-sample writes it
+    ngram: str = None,      # e2e, grammar: also the perplexity under a Kneser-Ney 5-gram of that corpus, of these texts and of its test texts
+    model: str = 'e2e',     # of FILE.txt: whose training texts copies are looked for in
     json: bool = False,     # print one JSON object
 ):
     "Judge a file of texts."
-    rows = read_rows(file) if Path(file).is_file() else None
-    if rows is None: raise BadInput(f'no file {file}')
+    if not Path(file).is_file(): raise BadInput(f'no file {file}')
+    rows = [dict(task='free', target=None, texts=[line], seconds=None, method='unguided', model=model) for _, line in read_lines(file)] if file.endswith('.txt') else read_rows(file)
     if not rows: raise BadInput(f'{file} has no finished row')
     for i, r in enumerate(rows, 1):
         if not isinstance(r, dict) or not {'task', 'target', 'texts', 'seconds', 'method', 'model'} <= set(r) or not r['texts']: raise BadInput(f'{file}, line {i}: not a row of dlm-control or dlm-infill')
-    out = evaluate_rows(rows, fit_ngram(ngram) if ngram else None)
+    kn = fit_ngram(ngram) if ngram else None
+    out = evaluate_rows(rows, kn)
+    if kn:
+        out['ngram_ppl_human'] = kn.perplexity([e.words for e in load_corpus(ngram, 'test') if len(e.words) <= MAX_WORDS])
+        out['ngram_ppl_ratio'] = out['ngram_ppl'] / out['ngram_ppl_human']
     from json import dumps
     if json: return print(dumps(out, ensure_ascii=False))
     for k, v in out.items(): print(f'{k:>24}  {v:.4f}' if isinstance(v, float) else f'{k:>24}  {v}')
@@ -155,15 +160,14 @@ def run_job(lm, task, method, P, path, steps, seed, model): # -> rows
     else: wanted = [(t, c, None) for t, c in read_targets(shipped_targets(task.replace('+', '-')), task)]
     wanted = pick(wanted, P['targets'], seed) if task != 'free' else wanted
     controls = [c for _, c, _ in wanted]
-    if method == 'diffusion-classifier': controls = with_method(controls, task, method, lm, model)
+    if method == 'diffusion-classifier': controls = with_method(controls, method, lm, model)
     rows = {r['number']: r for r in read_rows(path)}
     todo = [j for j in range(len(wanted)) if j not in rows]
     with open(path, 'a', encoding='utf8') as f:
         def emit(j, texts, seconds):
             t, c, refs = wanted[j]
-            row = dict(task=task, target=t if task != 'infill' else repr(c)[7:-1], texts=texts, seconds=seconds, method=method, model=model, number=j, seed=seed, steps=steps)
-            if task == 'infill':
-                row |= dict(gaps=[[' '.join(g) for g in c.gaps(x.split())] for x in texts], best=mbr(texts), references=refs)
+            more = dict(seconds=seconds, method=method, model=model, number=j, seed=seed, steps=steps)
+            row = infill_row(c, refs, texts, **more) if task == 'infill' else dict(task=task, target=t, texts=texts, **more)
             rows[j] = row; f.write(json.dumps(row, ensure_ascii=False) + '\n'); f.flush()
         run_targets(lm, controls, P['n'], todo, emit, seed, steps, progress=bar(len(todo), task) if todo else None)
     return [rows[j] for j in range(len(wanted))]
@@ -255,7 +259,7 @@ def reproduce(
     say = lambda *a: print(*a, file=sys.stderr, flush=True)
     say(f'protocol {protocol}: {P["targets"]} targets × {P["n"]} texts a task, {steps} steps, model {model}' + (' (a sample of the full protocol)' if protocol != 'full' else ''))
     report, started = dict(protocol=protocol, steps=steps, seed=seed, model=model, rows=[], samples={}), time.time()
-    jobs = [('free', 'unguided')] + [(t, m) for t in tasks for m in methods if not (m != 'diffusion' and t in ('infill', 'semantic+length'))]
+    jobs = [('free', 'unguided')] + [(t, m) for t in tasks for m in methods if m == 'diffusion' or t != 'infill']
     for k, (task, method) in enumerate(jobs):
         path = folder/f'{task.replace("+", "-")}-{method}.jsonl'
         rows = run_job(lm, task, method, P, path, steps, seed, model)

@@ -135,9 +135,9 @@ TINY = SMALL | dict(width=128, layers=3)
 PAPER = dict(dim=16, width=768, layers=12, heads=12, schedule='sqrt', recipe='paper', self_cond=False, mask_pads=False)
 PAPER_RUN = dict(lr=1e-4, warmup=0, decay=1., weight_decay=0., betas=(0.9, 0.999), clip=0., ema=0.9999, precision='no', steps=200_000)
 PRESETS = {
-    'e2e':           Preset('diffusion', 'e2e', SMALL),
+    'e2e':           Preset('diffusion', 'e2e', SMALL | dict(dropout=0.)),
     'e2e-paper':     Preset('diffusion', 'e2e', PAPER, **PAPER_RUN),
-    'e2e-ar':        Preset('ar', 'e2e', dict(width=256, layers=6, heads=4), steps=8_000),
+    'e2e-ar':        Preset('ar', 'e2e', dict(width=256, layers=6, heads=4, dropout=0.), steps=3_000),
     'roc':           Preset('diffusion', 'roc', SMALL | dict(dim=128, width=512, layers=8, heads=8), steps=100_000, min_count=10),
     'roc-ar':        Preset('ar', 'roc', dict(width=512, layers=8, heads=8), steps=20_000, min_count=10),
     'grammar':       Preset('diffusion', 'grammar', TINY, steps=4_000, min_count=0, precision='no'),
@@ -409,6 +409,7 @@ def train(
     seed: int = 0,              # of weights, order and noise
     device: str = None,         # cpu, cuda; the best there is by default
     precision: str = None,      # bf16, or no: float32; the preset's by default
+    compile: bool = False,      # torch.compile the network: a slow start, then about a sixth faster on a CPU
 ):
     "Train what a preset names; a run that was cut off goes on with --resume."
     if preset not in PRESETS: raise BadInput(f'no preset {preset!r}; there are {", ".join(PRESETS)}')
@@ -424,6 +425,7 @@ def train(
     torch.manual_seed(seed)
     model, batch_at = KINDS[p.kind](p, examples, seed)
     words = '\n'.join(' '.join(e.words) for e in examples)
+    if compile: model.net.compile(dynamic=True)
     if resume and (ckpt := Path(out)/'checkpoint.safetensors').exists(): check_checkpoint(ckpt, model)
     if main: begin_run(out, dict(preset=preset, seed=seed, **asdict(p), texts=f'{len(examples)}/{zlib.crc32(words.encode()):08x}'), resume)
     say(f'{preset}: {sum(q.numel() for q in model.parameters()):,} parameters, {len(examples):,} texts, {p.steps:,} steps of {p.batch_size}')
@@ -436,7 +438,7 @@ def train(
     save_model(model.cpu(), out)
     write_atomic(Path(out)/'log.jsonl', ''.join(json.dumps(r) + '\n' for r in log))
     if log: plot_log(log, Path(out)/'loss.png')
-    done = log[-1] if log else dict(step=0, loss=math.nan)
-    say(f'step {done["step"]} of {p.steps}, loss {done["loss"]:.4f}; weights in {out}' + ('' if done['step'] >= p.steps else '; --resume goes on'))
+    step = check_checkpoint(Path(out)/'checkpoint.safetensors', model)['step']
+    say(f'step {step} of {p.steps}' + (f', loss {log[-1]["loss"]:.4f}' if log else '') + f'; weights in {out}' + ('' if step >= p.steps else '; --resume goes on'))
 
 dlm_train = command(train, pos=['preset'])

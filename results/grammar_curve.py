@@ -3,8 +3,7 @@ and measures how far the likelihood bound of each lies above the true -log P: wr
 
     OMP_NUM_THREADS=1 python results/grammar_curve.py OUT      # about 25 minutes on one thread; a run that was cut off goes on
 """
-import json, math, os, sys, time
-from dataclasses import replace
+import json, subprocess, sys, time
 from pathlib import Path
 import torch
 from safetensors.torch import load_file, save_file
@@ -64,6 +63,6 @@ def main(out):
         truth=float(truth.sum() / tokens.sum()), entropy=grammar.entropy() / (grammar.mean_length() + 1),
         yardsticks={'autoregressive': above(ar_nats(ar, test), truth, tokens)[0], 'Kneser-Ney': above(kn, truth, tokens)[0]},
         autoregressive=dict(parameters=sum(p.numel() for p in ar.parameters()), seconds=ar_seconds),
-        hardware=HARDWARE, command='OMP_NUM_THREADS=1 python results/grammar_curve.py OUT'), indent=1) + '\n')
+        hardware=HARDWARE, commit=subprocess.run(['git', 'rev-parse', '--short', 'HEAD'], capture_output=True, text=True, cwd=Path(__file__).parent).stdout.strip(), command='OMP_NUM_THREADS=1 python results/grammar_curve.py OUT'), indent=1) + '\n')
 
 if __name__ == '__main__': main(sys.argv[1])

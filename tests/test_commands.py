@@ -66,6 +66,37 @@ def test_infill_rows(folder, tmp_path):
     assert all(len(g[0].split()) == 2 for g in rows[1]['gaps'])
     assert json.loads(run('dlm_evaluate', out, '--json')[0])['context_kept'] == 1
 
+def test_infill_rivals(folder, tmp_path):
+    "Test texts with words hidden: the answer is kept as reference, the context comes back, and left-only does not see the right side."
+    rows = {}
+    for method in ('diffusion', 'left-only', 'frequent-words'):
+        out = tmp_path/f'{method}.jsonl'
+        run('dlm_infill', '--items', 'grammar', '--limit', 4, '--n', 2, '--steps', 3, '--model', folder, '--method', method, '--out', out)
+        rows[method] = [json.loads(l) for l in out.read_text().splitlines()]
+        assert len(rows[method]) == 4 and json.loads(run('dlm_evaluate', out, '--json')[0])['context_kept'] == 1
+    assert len({tuple(r['target'] for r in v) for v in rows.values()}) == 1
+    assert all(3 <= len(r['references'][0].split()) <= 8 and len(g[0].split()) == len(r['references'][0].split()) for v in rows.values() for r in v for g in r['gaps'])
+    # the same left side and another right side: the same gap by left-only, another one by diffusion
+    gaps = {}
+    for right in ('near the river .', 'is cheap for you'):
+        (tmp_path/'i.txt').write_text('The Eagle ___{4} ' + right)
+        for method in ('diffusion', 'left-only'):
+            out = tmp_path/f'{method}{len(right)}.jsonl'
+            run('dlm_infill', '--items', tmp_path/'i.txt', '--n', 4, '--steps', 5, '--model', folder, '--method', method, '--out', out)
+            gaps[method, right] = json.loads(out.read_text())['gaps']
+    assert len({str(v) for (m, _), v in gaps.items() if m == 'left-only'}) == 1 and len({str(v) for (m, _), v in gaps.items() if m == 'diffusion'}) == 2
+    (tmp_path/'open.txt').write_text('The Eagle ___ pub\n')
+    refused('dlm_infill', '--items', tmp_path/'open.txt', '--method', 'left-only', '--model', folder, '--out', tmp_path/'x.jsonl', says='size')
+    refused('dlm_infill', '--items', tmp_path/'open.txt', '--method', 'magic', '--model', folder, '--out', tmp_path/'x.jsonl', says='magic')
+    refused('dlm_infill', '--items', 'grammar', '--method', 'diffusion', '--model', folder, '--out', tmp_path/'left-only.jsonl', says='left-only')
+    assert not (tmp_path/'x.jsonl').exists()
+
+def test_evaluate_plain_texts(tmp_path):
+    f = tmp_path/'texts.txt'
+    f.write_text('The Eagle is a cheap pub .\n' * 2)
+    r = json.loads(run('dlm_evaluate', f, '--ngram', 'grammar', '--json')[0])
+    assert r['texts'] == 2 and r['distinct4'] == .5 and r['ngram_ppl_ratio'] == pytest.approx(r['ngram_ppl'] / r['ngram_ppl_human'])
+
 @pytest.mark.parametrize('args, says', [
     (['no-such-preset', '--out', 'r'], 'no-such-preset'), (['grammar'], '--out'), (['grammar', '--out', 'r', '--steps', '-4'], '--steps'),
     (['grammar', '--out', 'r', '--data', 'nowhere.txt'], 'nowhere.txt'), (['grammar', '--out', 'r', '--data', 'empty.txt'], 'empty')])
@@ -97,7 +128,7 @@ def test_kill_and_resume_is_exact(undisturbed, after):
     d = undisturbed; out = d/f'killed{after}'
     code = ('import sys, os, signal; from diffusion_lm_nb import training as T\n'
             'save = T.save_checkpoint\n'
-            'def often(*a): save(*a); a[-1]["step"] >= %d and os.kill(os.getpid(), signal.SIGKILL)\n'
+            'def often(*a): a[-1]["step"] %% 7 == 0 and save(*a); a[-1]["step"] >= %d and os.kill(os.getpid(), signal.SIGKILL)   # some steps are lost\n'
             'T.save_checkpoint = often; fit = T.fit\n'
             'T.fit = lambda *a, **k: fit(*a, **{**k, "save_every": 0.})\n'
             'T.dlm_train(sys.argv[1:])') % int(40 * after)
