@@ -25,7 +25,7 @@ class Wish(Control):
     def __init__(self, key='cheap', n=None, given=None, least=1): self.label_key, self.n, self.given, self.min_words = key, n, given or {}, least
     def plan(self, lm, gen): return self.n, self.given
     def log_prob(self, logp, mask): return logp[:, :, self.vocab.ids['cheap']].logsumexp(1).clamp(max=0)
-    def check(self, words): return 'cheap' in words
+    def check(self, words): return self.label_key in words
 
 def complaint(f, *args, **kwargs):
     with pytest.raises(BadInput) as e: f(*args, **kwargs)
@@ -78,6 +78,16 @@ def test_condition_is_bayes_rule(seed):
             kl = torch.where(q[row] > 0, q[row] * (q[row].clamp(min=1e-300).log() - logp[row]), 0.).nan_to_num().sum()
             assert kl <= -P.log() + 1e-9, 'moved further than the wish costs'
 
+def test_impossible_wishes_change_nothing():
+    in_logs = lambda l: l[..., 2].logsumexp(1)                            # log P is finite to a float: words that cannot stand are at −1e4
+    for places in (1, 4):
+        logp = random_beliefs(keyed_generator(4), 3, places, 4)
+        logp[..., 2] = -math.inf
+        logp = logp.log_softmax(-1)
+        assert torch.allclose(condition(in_logs, logp), logp.exp())
+    tiny = torch.tensor([[[0., -60.], [0., -60.]]])                       # so unlikely that P is 0 to a float, and its slope infinite
+    assert torch.equal(condition(lambda l: (1 - (1 - l[..., 1].exp()).prod(-1)).log(), tiny), tiny.exp())
+
 def test_more_strength_more_obedience():
     logp = random_beliefs(keyed_generator(1), 50, 4, 4)
     said = lambda l: (1 - (1 - l[..., 1].exp()).prod(-1)).clamp(min=1e-12).log()
@@ -124,7 +134,12 @@ def test_refine_climbs_the_objective(lm, classifier):
     index = guide.wishes([wish] * 5)
     before, after = (guide.objective(z, mean, var, t.expand(5), mask, index) for z in (x, guide.refine(lm, x, mean, var, t, mask, [wish] * 5)))
     assert (after > before).all()
-    assert torch.equal(LatentGuide(classifier, stop=.5).refine(lm, x, mean, var, t, mask, [wish] * 5), x), 'stopped, yet it moved'
+    fluent = LatentGuide(classifier, fluency=100., lr=.01)
+    near = lambda z: ((z - mean) ** 2).sum((1, 2))
+    assert (near(fluent.refine(lm, x, mean, var, t, mask, [ByClassifier(Wish(), fluent)] * 5)) < near(x)).all(), 'not pulled to the mean'
+    for stop, moves in ((.5, False), (.3, True)):
+        guide = LatentGuide(classifier, stop=stop)
+        assert (guide.refine(lm, x, mean, var, t, mask, [ByClassifier(Wish(), guide)] * 5) != x).any() == moves
 
 def test_several_labels_add_up(lm, classifier):
     x, _, _, t, mask = latents(lm)
@@ -154,6 +169,11 @@ def test_save_and_load(lm, classifier, tmp_path):
     assert again.labels == LABELS and vars(again.schedule) == vars(lm.schedule)
     assert torch.equal(again.logits(x, t.expand(5), mask), classifier.logits(x, t.expand(5), mask))
     assert ByClassifier(Wish(('food', 'French')), LatentGuide(again)).bind(lm).label == 0
+
+def test_places_differ_before_training(lm, classifier): # else all are the surest at once, and nothing is learnt
+    x, _, _, t, mask = latents(lm)
+    slope, = torch.autograd.grad(classifier.log_prob(x.requires_grad_(), t.expand(5), mask, torch.zeros(5, dtype=int)).sum(), x)
+    assert (slope.abs().amax((1, 2)) > 1e-3).all()
 
 def test_it_learns(lm):
     torch.manual_seed(0)
@@ -186,7 +206,7 @@ def test_and_is_flat_and_asks_all_parts(lm, classifier):
     assert both.parts == [a, b, c] and both.min_words == 3 and both.guide is guide and both.labels_for(guide) == [2]
     assert (a & b).guide is None and (c & ByClassifier(Wish(), guide)).labels_for(guide) == [2, 1]
     assert All(a, Wish(given={1: 'pub'}), Wish(given={1: 'pub', 2: '.'})).plan(lm, None) == (None, {1: 'pub', 2: '.'})
-    assert not both.check(['pub']) and both.check(['cheap'])
+    assert not both.check(['pub']) and not both.check(['cheap']) and both.check(['cheap', 'pub'])
 
 def test_and_conditions_in_order(lm):
     a, b = Wish().bind(lm), Wish().bind(lm)
