@@ -3,12 +3,13 @@
 # %% auto #0
 __all__ = ['FRIENDLY', 'GAP', 'TASKS', 'METHODS', 'dlm_control', 'INFILL_METHODS', 'dlm_infill', 'contains', 'phrase_starts',
            'SemanticContent', 'semantic_labels', 'make_semantic', 'Length', 'gap_scores', 'Infill', 'target_control',
-           'read_targets', 'read_rows', 'run_targets', 'classifier_guide', 'with_method', 'control_texts',
+           'read_targets', 'read_rows', 'rows_begun', 'run_targets', 'classifier_guide', 'with_method', 'control_texts',
            'shipped_targets', 'read_items', 'hidden_words', 'LeftOnly', 'infill_by', 'frequent_words', 'infill_row',
            'infill_texts']
 
 # %% ../nbs/09_controls.ipynb #4e6886c5
 import json, re, time
+from functools import cache
 from importlib.resources import files
 from pathlib import Path
 import torch
@@ -46,8 +47,8 @@ class SemanticContent(Control):
     def bind(self, lm):
         "Look the phrases up in the model's vocabulary."
         self.vocab = lm.vocab
-        self.ids = [[lm.vocab.ids[w] for w in p] for p in self.phrases if all(w in lm.vocab.ids for w in p)]
-        if not self.ids: raise BadInput(f'{self.value!r} has a word that the model does not know; it cannot write it')
+        self.ids = [[lm.vocab.ids[w] for w in p] for p in self.phrases if all(lm.vocab.ids.get(w, 0) > lm.vocab.pad for w in p)]   # START and the like are no words
+        if not self.ids: raise BadInput(f'{self.value[:100]!r} has a word that the model does not know; it cannot write it')
         return self
     def log_prob(self, logp, mask):
         return torch.cat([phrase_starts(logp, i) for i in self.ids], 1).logsumexp(1).clamp(max=0)
@@ -72,6 +73,7 @@ def make_semantic(preset, examples, seed):
     lm = DiffusionLM.from_pretrained(args.pop('lm'))
     examples = [e for e in examples if len(e.words) <= lm.length - 2]
     pairs = sorted(p for p, n in field_values(examples).items() if n >= 20)
+    if not pairs: raise BadInput('no field-value pair stands in 20 texts; a classifier of semantic content needs meaning representations, as E2E has them')
     clf = NoisyClassifier.for_model(lm, pairs, **args)
     y = semantic_labels(examples, pairs)
     batches = Batches([lm.vocab.encode(e.words) for e in examples], lm.vocab.pad, preset.batch_size, seed)
@@ -81,7 +83,7 @@ def make_semantic(preset, examples, seed):
     return clf, at
 
 KINDS['semantic'] = make_semantic
-PRESETS['e2e-semantic'] = Preset('semantic', 'e2e', dict(lm='e2e', width=128, layers=3, heads=4), steps=4_000)
+PRESETS['e2e-semantic'] = Preset('semantic', 'e2e', dict(lm='e2e', width=128, layers=3, heads=4, dropout=0.), steps=3_000, lr=2e-3)
 PRESETS['grammar-semantic'] = Preset('semantic', 'grammar', dict(lm='grammar', width=64, layers=2, heads=4), steps=500, min_count=0, precision='no')
 
 # %% ../nbs/09_controls.ipynb #707b9dcb
@@ -104,7 +106,7 @@ class Length(Control):
 @torch.no_grad()
 def gap_scores(lm, infill, sizes, k, most=10, draws=12, seed=0): # -> (most,) probabilities of 1 … most words in gap k
     "p(gap size | context): the bound on the context's likelihood, the gap being pure noise, for each size."
-    most = min(most, lm.length - 2 - (len(infill.layout(sizes)) - sizes[k]))
+    most = max(1, min(most, lm.length - 2 - (len(infill.layout(sizes)) - sizes[k])))
     if lm.recipe != 'tokens': return torch.ones(most) / most
     T, score = 200, torch.zeros(most)
     for n in range(1, most + 1):
@@ -135,7 +137,10 @@ GAP = re.compile(r'^___(?:\{(\d+)\})?$')
 class Infill(Control):
     "The words between `left` and `right`; or `Infill.parse` of a text with gaps `___` (1 to 10 words) or `___{3}`."
     def __init__(self, left='', right='', n_words=None): # n_words: size of the gap; None: the model's choice of 1 to 10
-        words = lambda s: s.split() if isinstance(s, str) else list(s)
+        words = lambda s: s.split() if isinstance(s, str) else s
+        for side in (words(left), words(right)):
+            if not (isinstance(side, (list, tuple)) and all(isinstance(w, str) for w in side)): raise BadInput(f'what stands beside a gap is a string or a list of words, not {str(side)[:100]}')
+            if gap := next(filter(GAP.match, side), None): raise BadInput(f'{gap} stands beside the gap; for several gaps write one line with ___')
         self._set([*words(left), ('gap', n_words), *words(right)])
     @classmethod
     def parse(cls, text): # words with spaces; ___ or ___{3} for gaps
@@ -148,7 +153,7 @@ class Infill(Control):
     def _set(self, parts):
         self.parts, self.scores = parts, None
         for p in parts:
-            if isinstance(p, tuple) and p[1] is not None and p[1] < 1: raise BadInput(f'a gap has at least one word, not {p[1]}')
+            if isinstance(p, tuple) and p[1] is not None and not (isinstance(p[1], int) and not isinstance(p[1], bool) and p[1] >= 1): raise BadInput(f'a gap has a whole number of words, at least one, not {str(p[1])[:100]}')
         self.min_words = sum(1 if isinstance(p, str) else p[1] or 1 for p in parts)
     def layout(self, sizes): # one size a gap
         "The words, None where one is wanted."
@@ -159,7 +164,7 @@ class Infill(Control):
         "Draw the sizes of open gaps; then the length and the words around them are known."
         if self.min_words > lm.length - 2: raise BadInput(f'the text around the gap is too long: {self.min_words} words, but the model holds {lm.length - 2}')
         gaps = [p[1] for p in self.parts if isinstance(p, tuple)]
-        sizes = [g or 3 for g in gaps]
+        sizes = [g or (3 if self.min_words + 3 * len(gaps) <= lm.length - 2 else 1) for g in gaps]      # of the gaps that are not drawn yet
         for k, g in enumerate(gaps):
             if g is None:
                 if self.scores is None: self.scores = {}
@@ -170,21 +175,27 @@ class Infill(Control):
         return len(words), {i: w for i, w in enumerate(words) if w is not None}
     def posterior(self, logp, mask, strength=1.): return logp.exp()
     def log_prob(self, logp, mask): raise BadInput('a gap is filled by knowing its surroundings, not by an energy')
-    def gaps(self, words): # words of the whole text -> the words in each gap
-        "What was written into the gaps."
-        free = len(words) - sum(isinstance(p, str) for p in self.parts)
-        out, at = [], 0
-        for i, p in enumerate(self.parts):
-            if isinstance(p, str): at += 1; continue
-            rest = [q for q in self.parts[i + 1:] if isinstance(q, tuple)]
-            size = p[1] or (free - sum(len(g) for g in out) - sum(q[1] or 0 for q in rest) if all(q[1] for q in rest) else None)
-            out.append(words[at:at + (size or 0)]); at += size or 0
+    def sizes(self, words): # of a finished text -> tuple of int, or None
+        "How many words stand in each gap, so that the context comes out; None if it does not."
+        @cache
+        def fit(k, at): # sizes of the gaps in parts[k:], for words[at:]
+            if k == len(self.parts): return () if at == len(words) else None
+            p = self.parts[k]
+            if isinstance(p, str): return fit(k + 1, at + 1) if at < len(words) and words[at] == p else None
+            for n in [p[1]] if p[1] else range(1, len(words) - at + 1):
+                if (rest := fit(k + 1, at + n)) is not None: return (n, *rest)
+        return fit(0, 0)
+    def gaps(self, words): # of a finished text -> list of word lists
+        "What was written into the gaps; nothing where the context does not stand."
+        sizes, out, at = iter(self.sizes(words) or [0] * len(self.parts)), [], 0
+        for p in self.parts:
+            n = 1 if isinstance(p, str) else next(sizes)
+            if not isinstance(p, str): out.append(list(words[at:at + n]))
+            at += n
         return out
     def check(self, words):
-        "Does the text begin and end as it was given, with something in the gap?"
-        n = len(words) - sum(isinstance(p, str) for p in self.parts)
-        i, j = next(k for k, p in enumerate(self.parts) if isinstance(p, tuple)), next(k for k, p in enumerate(self.parts[::-1]) if isinstance(p, tuple))
-        return n >= 1 and words[:i] == self.parts[:i] and (not j or words[-j:] == self.parts[-j:])
+        "Is the context there, word for word, with something in each gap?"
+        return self.sizes(words) is not None
     @property
     def text(self):
         "As `parse` reads it."
@@ -217,31 +228,52 @@ def read_targets(path, task): # -> list of (target as written, Control)
         if t not in TASKS: raise BadInput(f'no task {t!r}; there are {", ".join(TASKS)}, and several joined by +')
     out = []
     for i, line in read_lines(path):
-        try: target = json.loads(line)
-        except json.JSONDecodeError as e: raise BadInput(f'{path}, line {i}: not JSON ({e.msg})') from None
+        target = parse_json(line, f'{path}, line {i}')
         try:
             if len(tasks) == 1: c = target_control(task, target)
             else:
-                if not isinstance(target, dict) or set(target) < set(tasks): raise BadInput(f'a target of {task} is an object with the keys {", ".join(tasks)}')
+                if not isinstance(target, dict) or not set(tasks) <= set(target): raise BadInput(f'a target of {task} is an object with the keys {", ".join(tasks)}')
                 c = All(*(target_control(t, target[t]) for t in tasks))
         except BadInput as e: raise BadInput(f'{path}, line {i}: {e}') from None
         out.append((target, c))
     return out
 
 # %% ../nbs/09_controls.ipynb #270eb4f5
-def read_rows(path): # rows of a JSONL that may be cut off at its end
-    "Finished rows; a last line that was cut off is dropped from the file."
+def read_rows(path, repair=False): # repair: take a last row that was cut off out of the file, so that it can be gone on with
+    "The finished rows of a JSONL file that may be cut off at its end; BadInput if it holds anything else."
     path = Path(path)
     if not path.exists(): return []
-    text, rows, good = path.read_bytes(), [], 0
-    for line in text.splitlines(keepends=True):
-        if not line.endswith(b'\n'): break
-        try: rows.append(json.loads(line))
-        except ValueError: raise BadInput(f'{path} holds something that is not JSON lines; give another --out') from None
-        good += len(line)
-    if good < len(text):
+    if not path.is_file(): raise BadInput(f'{path} is not a file; name one for the rows')
+    data, rows, good = path.read_bytes(), [], 0
+    foreign = BadInput(f'{path} holds something else than rows of texts; name another file')
+    for n, line in enumerate(data.splitlines(keepends=True), 1):
+        if not line.lstrip().startswith(b'{"task"'): raise foreign
+        try: row = parse_json(line.decode('utf8'), f'{path}, line {n}')
+        except (BadInput, UnicodeDecodeError):
+            if good + len(line) == len(data) and not line.endswith(b'\n'): break      # cut off
+            raise foreign from None
+        if not (isinstance(row, dict) and all(isinstance(row.get(k), str) for k in ('task', 'method', 'model')) and isinstance(row.get('texts'), list) and row['texts'] and all(isinstance(t, str) for t in row['texts'])):
+            raise BadInput(f'{path}, line {n}: a row has task, method and model, and a list of texts')
+        if repair and not line.endswith(b'\n'): break                                  # whole, but its end was not written: done again
+        rows.append(row); good += len(line)
+    if repair and good < len(data):
         with open(path, 'rb+') as f: f.truncate(good)
     return rows
+
+def rows_begun(out, targets, n, inputs=None, **settings): # targets: as written in rows; inputs: file that they come from; settings: of every row -> {number: row}
+    "The rows that stand in `out` already; BadInput if they were made with other settings or for other targets."
+    if Path(out).is_dir(): raise BadInput(f'{out} is a folder; name a file for the rows')
+    if inputs and Path(out).exists() and Path(inputs).exists() and Path(out).samefile(inputs): raise BadInput(f'--out is the file that is read, {out}; name another one')
+    done = {}
+    for r in read_rows(out):
+        for k, v in settings.items():
+            if r.get(k) != v: raise BadInput(f'{out} holds rows with {k} {r.get(k)}, not {v}; give another --out')
+        if len(r['texts']) != n: raise BadInput(f'{out} holds rows of {len(r["texts"])} texts, not {n}; give another --out')
+        j = r.get('number')
+        if not isinstance(j, int) or not (j >= len(targets) or r.get('target') == targets[j]): raise BadInput(f'{out} holds rows of other targets; give another --out')
+        done[j] = r
+    read_rows(out, repair=True)
+    return done
 
 def run_targets(lm, controls, n, rows, emit, seed=0, steps=50, block=64, progress=None, **kwargs): # rows: indices to do; emit(index, texts, seconds)
     "Sample n texts for each target, several targets a batch; a text depends on seed, target number and its own number only."
@@ -296,7 +328,7 @@ def control_texts(
     "Write texts that obey: a row a target."
     from diffusion_lm_nb.sampling import bar, load_model, positive, read_shard
     positive('n', n); positive('steps', steps); positive('limit', limit); positive('batch_size', batch_size); positive('inner', inner)
-    if fluency < 0 or lr <= 0: raise BadInput(f'--fluency must not be negative and --lr must be more than 0, not {fluency} and {lr}')
+    if not (0 <= fluency < 1e6 and 0 < lr < 1e6): raise BadInput(f'--fluency must not be negative and --lr must be more than 0, not {fluency} and {lr}')
     if not out: raise BadInput('--out names the JSONL file to write')
     if method not in METHODS: raise BadInput(f'no method {method!r}; there are {", ".join(METHODS)}')
     i, N = read_shard(shard)
@@ -305,10 +337,7 @@ def control_texts(
     controls = [c for _, c in wanted]
     for c in controls: c.bind(lm); lm.request(0, seed, c)       # a target that cannot be met is said before anything is written
     controls = with_method(controls, method, lm, model, classifier, fluency=fluency, lr=lr, inner=inner)
-    done = read_rows(out)
-    for r in done:
-        if (r.get('task'), r.get('method')) != (task, method): raise BadInput(f'{out} holds rows of {r.get("task")} by {r.get("method")}; give another --out')
-    have = {r['number'] for r in done}
+    have = rows_begun(out, [t for t, _ in wanted], n, targets, task=task, method=method, model=model, seed=seed, steps=steps)
     todo = [j for j in range(i, len(controls), N) if j not in have]
     Path(out).parent.mkdir(parents=True, exist_ok=True)
     with open(out, 'a', encoding='utf8') as f:
@@ -328,22 +357,27 @@ dlm_control = command(control_texts, pos=['task'])
 def read_items(path): # -> list of (Infill, references)
     "Infilling items: aNLG JSON (`obs1`, `obs2`), JSONL `{left, right}`, or lines with ___."
     lines, out = read_lines(path), []
-    if lines[0][1].lstrip().startswith('{') and Path(path).suffix == '.json':
-        try: data = json.loads(Path(path).read_text(encoding='utf8'))
-        except ValueError as e: raise BadInput(f'{path}: not JSON ({e})') from None
+    def item(left, right, n_words, refs):
+        refs = [refs] if isinstance(refs, str) else refs
+        if not (isinstance(refs, list) and all(isinstance(r, str) for r in refs)): raise BadInput('references are strings')
+        return Infill(left, right, n_words), refs
+    if lines and lines[0][1].lstrip().startswith('{') and Path(path).suffix == '.json':
+        data = parse_json(read_text(path), path)
         for k, v in data.items():
-            if not isinstance(v, dict) or not {'obs1', 'obs2'} <= set(v): raise BadInput(f'{path}: item {k} lacks obs1 or obs2')
-            out.append((Infill(tokenise(v['obs1']), tokenise(v['obs2']), v.get('n_words', 10)), v.get('gold_labels', [])))
-        return out
-    for i, line in lines:
-        try:
-            if line.lstrip().startswith('{'):
-                v = json.loads(line)
-                if not isinstance(v, dict) or not {'left', 'right'} <= set(v): raise BadInput('an item needs the keys left and right')
-                ref = v.get('reference', v.get('references', []))
-                out.append((Infill(v['left'], v['right'], v.get('n_words')), [ref] if isinstance(ref, str) else ref))
-            else: out.append((Infill.parse(line), []))
-        except ValueError as e: raise BadInput(f'{path}, line {i}: {e}') from None
+            try:
+                if not isinstance(v, dict) or not all(isinstance(v.get(o), str) for o in ('obs1', 'obs2')): raise BadInput('obs1 and obs2 are wanted, two strings')
+                out.append(item(tokenise(v['obs1']), tokenise(v['obs2']), v.get('n_words', 10), v.get('gold_labels', [])))
+            except BadInput as e: raise BadInput(f'{path}, item {k[:50]}: {e}') from None
+    else:
+        for i, line in lines:
+            try:
+                if line.lstrip().startswith('{'):
+                    v = parse_json(line, 'left and right')
+                    if not isinstance(v, dict) or not {'left', 'right'} <= set(v): raise BadInput('an item needs the keys left and right')
+                    out.append(item(v['left'], v['right'], v.get('n_words'), v.get('reference', v.get('references', []))))
+                else: out.append((Infill.parse(line), []))
+            except BadInput as e: raise BadInput(f'{path}, line {i}: {str(e)[:300]}') from None
+    if not out: raise BadInput(f'{path} holds no item to fill')
     return out
 
 # %% ../nbs/09_controls.ipynb #c3d95725
@@ -419,10 +453,8 @@ def infill_texts(
     lm = load_model(model, device)
     for c in controls:
         if c.min_words > lm.length - 2: raise BadInput(f'{c}: at least {c.min_words} words, but the model holds {lm.length - 2}')
-    done = read_rows(out)
-    for r in done:
-        if (r.get('task'), r.get('method')) != ('infill', method): raise BadInput(f'{out} holds rows of {r.get("task")} by {r.get("method")}; give another --out')
-    have = {r['number'] for r in done}
+    for c in controls[:1]: lm.request(0, seed, c)
+    have = rows_begun(out, [c.text for c in controls], 1 if method == 'frequent-words' else n, items, task='infill', method=method, model=model, seed=seed, steps=steps)
     todo = [j for j in range(i, len(wanted), N) if j not in have]
     Path(out).parent.mkdir(parents=True, exist_ok=True)
     with open(out, 'a', encoding='utf8') as f:

@@ -3,9 +3,9 @@
 # %% auto #0
 __all__ = ['SPECIALS', 'MAX_WORDS', 'FIELDS', 'RESTAURANT', 'CORPORA', 'dlm_pack', 'BadInput', 'Vocab', 'pad_batch', 'Batches',
            'Example', 'canonical_field', 'read_rules', 'Grammar', 'tokenise', 'detokenise', 'read_text', 'read_lines',
-           'data_home', 'read_tokenised', 'read_table', 'read_mr', 'read_official', 'read_jsonl', 'read_own',
-           'load_corpus', 'field_values', 'atomic_path', 'write_atomic', 'pack_corpus', 'unpack_corpus', 'command',
-           'pack_file', 'KneserNey']
+           'data_home', 'read_tokenised', 'read_table', 'read_mr', 'read_official', 'parse_json', 'read_jsonl',
+           'read_own', 'load_corpus', 'field_values', 'atomic_path', 'write_atomic', 'pack_corpus', 'unpack_corpus',
+           'command', 'pack_file', 'KneserNey']
 
 # %% ../nbs/01_data.ipynb #26963b09
 import csv, errno, io, json, logging, math, os, random, re, sys, uuid, zlib
@@ -525,12 +525,21 @@ def _load_e2e(split):
     return [Example(tokenise(r['human_reference'], rules), read_mr(r['meaning_representation'])) for r in rows]
 
 # %% ../nbs/01_data.ipynb #51705a81
+def parse_json(text, where): # where: file and line, for the complaint
+    "What a JSON text says; BadInput if it is broken, nested too deep or holds half a character."
+    try:
+        value = json.loads(text)
+        json.dumps(value, ensure_ascii=False).encode('utf8')
+    except json.JSONDecodeError as e: raise BadInput(f'{where}: not JSON ({e.msg}, column {e.colno})') from None
+    except UnicodeEncodeError: raise BadInput(f'{where}: not UTF-8 (half of a surrogate pair)') from None
+    except (ValueError, RecursionError) as e: raise BadInput(f'{where}: JSON that cannot be read ({str(e)[:80]})') from None
+    return value
+
 def read_jsonl(path): # -> list of (line number, dict)
     "The objects of a file with one JSON object a line."
     out = []
     for n, line in read_lines(path):
-        try: row = json.loads(line)
-        except json.JSONDecodeError as e: raise BadInput(f'{path}, line {n}: not JSON ({e.msg}, column {e.colno})') from None
+        row = parse_json(line, f'{path}, line {n}')
         if not isinstance(row, dict): raise BadInput(f'{path}, line {n}: not a JSON object')
         out.append((n, row))
     return out
@@ -651,6 +660,7 @@ def command(func, # its parameters become options, its docments their help
         except OSError as e:
             what = 'the disk is full; free some space and run the same command again' if e.errno in (errno.ENOSPC, errno.EDQUOT) else str(e)
             print(f'{p.prog}: {what}', file=sys.stderr); return 2
+        except MemoryError: print(f'{p.prog}: out of memory; ask for less at once', file=sys.stderr); return 2
         except KeyboardInterrupt: print(f'\n{p.prog}: stopped; what is done is kept, the same command with --resume (or, for rows, the same command) goes on', file=sys.stderr); return 130
     main.__doc__, main.__name__, main.func = func.__doc__, func.__name__, func
     return main

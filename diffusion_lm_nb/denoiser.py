@@ -129,6 +129,8 @@ class DiffusionLM(nn.Module, Pretrained):
                  length_counts: list = None): # how many training texts have 0, 1, 2 … words
         super().__init__()
         if recipe not in ('tokens', 'paper'): raise BadInput(f'no recipe {recipe!r}; there are tokens and paper')
+        if not (isinstance(heads, int) and heads > 0 and width % heads == 0): raise BadInput(f'{heads} heads do not share a width of {width} evenly')
+        if length_counts is not None and not (0 < len(length_counts) < length and min(length_counts) >= 0 < sum(length_counts)): raise BadInput(f'length_counts are {length - 1} counts at most, not negative and not all 0')
         self.vocab, self.length, self.recipe, self.self_cond, self.mask_pads = Vocab(words), length, recipe, self_cond, mask_pads
         self.schedule = make_schedule(schedule, **(schedule_args or {}))
         self.emb = WordEmbedding(len(words), dim, unit=recipe == 'tokens')
@@ -231,7 +233,7 @@ def read_config(folder, keys): # folder of a model; names that config.json must 
         unfinished = (Path(folder)/'checkpoint.safetensors').exists()
         raise BadInput(f'{folder} holds no model: no config.json' + ('; it holds a training run that has not finished, go on with dlm-train … --resume' if unfinished else ''))
     try: config = json.loads(path.read_text(encoding='utf8'))
-    except ValueError as e: raise BadInput(f'{path} is not JSON ({e}); save the model again') from None
+    except (ValueError, RecursionError) as e: raise BadInput(f'{path} is not JSON ({e}); save the model again') from None
     if not isinstance(config, dict): raise BadInput(f'{path} is not a JSON object; save the model again')
     if missing := [k for k in keys if k not in config]: raise BadInput(f'{path} lacks {", ".join(missing)}: it belongs to another kind of model or is damaged')
     return config
@@ -251,6 +253,7 @@ def load_weights(model, folder): # folder with a model.safetensors
     if missing or extra: raise BadInput(f'{path} is of another model: ' + ' and '.join(f'it {verb} {ks[0]}' + (f' and {len(ks) - 1} more' if ks[1:] else '') for verb, ks in (('lacks', missing), ('has', extra)) if ks))
     for k, v in tensors.items():
         if v.shape != own[k].shape: raise BadInput(f'{path} is of another shape: {k} is {tuple(v.shape)} there, {tuple(own[k].shape)} in the model')
+        if own[k].is_floating_point() and not (v.is_floating_point() and v.isfinite().all()): raise BadInput(f'{path} is damaged: {k} holds what is no finite number; copy or train it again')
     model.load_state_dict(tensors, strict=False)
     return model
 

@@ -2,9 +2,9 @@
 
 # %% auto #0
 __all__ = ['dlm_evaluate', 'PROTOCOLS', 'COLUMNS', 'dlm_reproduce', 'distinct', 'self_bleu', 'text_hash', 'in_train', 'bootstrap',
-           'success_rows', 'fill', 'infill_scores', 'text_figures', 'evaluate_rows', 'fit_ngram', 'evaluate_file',
-           'pick', 'run_job', 'cell', 'headline', 'report_table', 'figure_uri', 'report_figure', 'report_html',
-           'reproduce']
+           'success_rows', 'fill', 'infill_scores', 'text_figures', 'evaluate_rows', 'fit_ngram', 'check_row',
+           'evaluate_file', 'pick', 'run_job', 'cell', 'headline', 'report_table', 'figure_uri', 'report_figure',
+           'report_html', 'reproduce']
 
 # %% ../nbs/13_reproduction.ipynb #da73060d
 import base64, hashlib, html, io, json, random, sys, time
@@ -121,6 +121,21 @@ def fit_ngram(corpus): # -> KneserNey
     return KneserNey(5, set(Vocab.from_texts(texts, 0 if corpus == 'grammar' else 10).words)).fit(texts)
 
 # %% ../nbs/13_reproduction.ipynb #3bce1467
+def check_row(row, where): # where: file and line, for the complaint
+    "BadInput unless it is a row that can be judged."
+    wrong = BadInput(f'{where}: not a row of dlm-control or dlm-infill')
+    if not {'task', 'target', 'texts', 'seconds', 'method', 'model'} <= set(row): raise wrong
+    if not (row['seconds'] is None or isinstance(row['seconds'], (int, float))): raise wrong
+    if row['task'] == 'infill':
+        refs = row.get('references')
+        if not (isinstance(row['target'], str) and isinstance(row.get('best'), str) and isinstance(refs, list) and all(isinstance(r, str) for r in refs)): raise wrong
+        Infill.parse(row['target'])
+    elif row['task'] != 'free':
+        tasks = row['task'].split('+')
+        if len(tasks) > 1 and not (isinstance(row['target'], dict) and set(tasks) <= set(row['target'])): raise wrong
+        for t in tasks: target_control(t, row['target'] if len(tasks) == 1 else row['target'][t])
+
+# %% ../nbs/13_reproduction.ipynb #b29fd233
 def evaluate_file(
     file: str,              # rows that dlm-control or dlm-infill wrote; or FILE.txt, a text a line, as dlm-sample writes it
     ngram: str = None,      # e2e, grammar: also the perplexity under a Kneser-Ney 5-gram of that corpus, of these texts and of its test texts
@@ -131,8 +146,7 @@ def evaluate_file(
     if not Path(file).is_file(): raise BadInput(f'no file {file}')
     rows = [dict(task='free', target=None, texts=[line], seconds=None, method='unguided', model=model) for _, line in read_lines(file)] if file.endswith('.txt') else read_rows(file)
     if not rows: raise BadInput(f'{file} has no finished row')
-    for i, r in enumerate(rows, 1):
-        if not isinstance(r, dict) or not {'task', 'target', 'texts', 'seconds', 'method', 'model'} <= set(r) or not r['texts']: raise BadInput(f'{file}, line {i}: not a row of dlm-control or dlm-infill')
+    for i, r in enumerate(rows, 1): check_row(r, f'{file}, line {i}')
     kn = fit_ngram(ngram) if ngram else None
     out = evaluate_rows(rows, kn)
     if kn:
@@ -161,7 +175,8 @@ def run_job(lm, task, method, P, path, steps, seed, model): # -> rows
     wanted = pick(wanted, P['targets'], seed) if task != 'free' else wanted
     controls = [c for _, c, _ in wanted]
     if method == 'diffusion-classifier': controls = with_method(controls, method, lm, model)
-    rows = {r['number']: r for r in read_rows(path)}
+    target = lambda t, c: c.text if task == 'infill' else t
+    rows = rows_begun(path, [target(t, c) for t, c, _ in wanted], P['n'], task=task, method=method, model=model, seed=seed, steps=steps)
     todo = [j for j in range(len(wanted)) if j not in rows]
     with open(path, 'a', encoding='utf8') as f:
         def emit(j, texts, seconds):
@@ -250,12 +265,17 @@ def reproduce(
 ):
     "All tasks of the paper that this version has: a table here, report.json and report.html in the folder."
     if protocol not in PROTOCOLS: raise BadInput(f'no protocol {protocol!r}; there are {", ".join(PROTOCOLS)}')
-    P = PROTOCOLS[protocol]; steps = steps or P['steps']; positive('steps', steps)
+    P = PROTOCOLS[protocol]; steps = P['steps'] if steps is None else steps; positive('steps', steps)
     methods, tasks = methods.split(','), tasks.split(',')
+    for t in tasks:
+        if t != 'infill' and not all(u in TASKS for u in t.split('+')): raise BadInput(f'no task {t!r}; there are {", ".join(TASKS)}, several joined by +, and infill')
+        shipped_targets(t)
+    if not out: raise BadInput('--out names the folder to write')
     for m in methods:
         if m not in METHODS: raise BadInput(f'no method {m!r}; there are {", ".join(METHODS)}')
-    folder = Path(out); folder.mkdir(parents=True, exist_ok=True)
-    lm, kn = load_model(model, device), fit_ngram(ngram) if ngram else None
+    folder, lm, kn = Path(out), load_model(model, device), fit_ngram(ngram) if ngram else None
+    if folder.exists() and not folder.is_dir(): raise BadInput(f'{folder} is a file; name a folder')
+    folder.mkdir(parents=True, exist_ok=True)
     say = lambda *a: print(*a, file=sys.stderr, flush=True)
     say(f'protocol {protocol}: {P["targets"]} targets × {P["n"]} texts a task, {steps} steps, model {model}' + (' (a sample of the full protocol)' if protocol != 'full' else ''))
     report, started = dict(protocol=protocol, steps=steps, seed=seed, model=model, rows=[], samples={}), time.time()

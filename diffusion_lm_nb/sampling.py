@@ -6,7 +6,7 @@ __all__ = ['SOLVERS', 'dlm_sample', 'dlm_nll', 'ancestral_step', 'fresh_step', '
            'measure_nll']
 
 # %% ../nbs/07_sampling.ipynb #152a4b92
-import json, math, sys
+import json, math, re, sys
 from dataclasses import dataclass
 from pathlib import Path
 import torch
@@ -35,7 +35,7 @@ def fresh_step(x, x0, s, t, schedule, noise, memory=None): # as in `ancestral_st
 
 # %% ../nbs/07_sampling.ipynb #a3172da7
 def churn_step(x, x0, s, t, schedule, noise, memory=None, # as in `ancestral_step`
-               share=0.5): # of the way from ancestral (0) to fresh (1)
+               share=0.7): # of the way from ancestral (0) to fresh (1)
     "Between the two: the variance of the new noise lies `share` of the way from the posterior's to the whole 1−ᾱ_s, and no memory."
     (a, σ), (a_s, σ_s) = schedule.coefs(t), schedule.coefs(s)
     v = posterior(x0, x, s, t, schedule)[1]
@@ -96,6 +96,7 @@ def request(self: DiffusionLM, index, # number of the sample in the seed's strea
         if n is not None and n_words is not None and n != n_words: raise BadInput(f'{control} wants {n} words, n_words says {n_words}')
         n_words = n if n is not None else n_words
     if n_words is None and self.mask_pads: n_words = self.draw_length(gen, getattr(control, 'min_words', 1))
+    if (least := getattr(control, 'min_words', 1)) > most: raise BadInput(f'{str(control)[:200]} needs {least} words; the model writes 1 to {most}')
     if n_words is not None and not 1 <= n_words <= most: raise BadInput(f'{n_words} words are wanted; the model writes 1 to {most}')
     if n_words is None: return Request(index, control, None, [-1] * self.length, gen, given)
     token = lambda w: i if (i := v.ids.get(w, v.unk)) > v.pad else v.unk       # a word that is spelt like a special token is not one
@@ -360,9 +361,10 @@ def bar(total, what): # -> progress function for `sample`, or None
     def update(done, n): t.update(done - t.n); (done >= n) and t.close()
     return update
 
-def positive(name, value, least=1):
-    "BadInput unless `value` is at least `least`."
-    if value is not None and value < least: raise BadInput(f'--{name.replace("_", "-")} must be at least {least}, not {value}')
+def positive(name, value, least=1, most=None):
+    "BadInput unless `value` is at least `least` and at most `most`: 4,096 texts at once, 100,000 steps, or a million."
+    most = most or dict(batch_size=4096, steps=100_000).get(name, 1_000_000)
+    if value is not None and not least <= value <= most: raise BadInput(f'--{name.replace("_", "-")} must be at ' + (f'least {least}' if value < least else f'most {most:,}') + f', not {value}')
 
 def read_shard(text): # 'i/N' -> (i, N)
     "Which part of the work is ours."
@@ -376,6 +378,7 @@ def load_model(model, # shipped name, folder or Hub id
                device=None): # cpu, cuda; by default the GPU if there is one
     "A diffusion model on its device."
     device = device or ('cuda' if torch.cuda.is_available() else 'cpu')
+    if not re.fullmatch(r'cpu|mps|cuda(:\d+)?', device): raise BadInput(f'no device {device!r}; there are cpu, cuda, cuda:1 and so on, and mps')
     try: return DiffusionLM.from_pretrained(model).to(device).eval()
     except (RuntimeError, AssertionError) as e: raise BadInput(f'no device {device!r} here ({str(e).splitlines()[0]})') from None
 
@@ -419,7 +422,7 @@ def measure_nll(
     r = likelihood(lm, texts, draws, limit, seed)
     if json:
         from json import dumps
-        return print(dumps(r))
+        return print(dumps({k: v if math.isfinite(v) else None for k, v in r.items()}))
     print(f'{r["nats_per_token"]:.4f} ± {r["std_error"]:.4f} nats a token, {r["nats_per_block_token"]:.4f} a block token; {r["texts"]} texts, {r["tokens"]} tokens, {100 * r["unk_rate"]:.2f} % unknown words')
 
 dlm_nll = command(measure_nll, pos=['file'])
