@@ -57,6 +57,37 @@ def test_control_resumes_and_evaluates(folder, tmp_path):
     r = json.loads(run('dlm_evaluate', out, '--json')[0])
     assert r['success'] == 1 and r['texts'] == 12 and 0 < r['distinct4'] <= 1
 
+def test_rows_are_not_lost(folder, tmp_path):
+    "What is judged is not touched; what is foreign, or was made with other settings, is not gone on with."
+    f, out = tmp_path/'t.jsonl', tmp_path/'out.jsonl'
+    f.write_text('5\n9')
+    args = ('dlm_control', 'length', '--targets', f, '--model', folder, '--out')
+    run(*args, out, '--n', 2, '--steps', 2)
+    whole = out.read_bytes()
+    for more, says in ((['--n', 3, '--steps', 2], 'texts'), (['--n', 2, '--steps', 3], 'steps'), (['--n', 2, '--steps', 2, '--seed', 1], 'seed')): refused(*args, out, *more, says=says)
+    f.write_text('6\n9'); refused(*args, out, '--n', 2, '--steps', 2, says='other targets')
+    refused(*args, f, says='is read'); refused(*args, tmp_path, says='folder'); refused(*args, '/dev/full', says='not a file')
+    out.write_bytes(whole[:-1]); run('dlm_evaluate', out, '--json')                  # whole, but for its last line end
+    assert out.read_bytes() == whole[:-1] and f.read_text() == '6\n9'
+    for text in ('one line without an end', '[1]', '{"task": 5}\n', '{"task": "length", "texts": [1], "method": "m", "model": "x"}\n'):
+        (tmp_path/'foreign').write_text(text)
+        refused(*args, tmp_path/'foreign', says='foreign')
+        assert (tmp_path/'foreign').read_text() == text
+
+@pytest.mark.parametrize('item, says', [
+    ('{"left": 1, "right": "a"}', 'beside a gap'), ('{"left": "a ___", "right": "b"}', '___'), ('{"left": "a", "right": "b", "n_words": true}', 'whole number'),
+    ('{"left": "a", "right": "b", "reference": 5}', 'references'), ('{"left": "\\ud800", "right": "b"}', 'surrogate'), ('The ___{0} pub', 'at least one')])
+def test_broken_items(folder, item, says, tmp_path):
+    (tmp_path/'i.jsonl').write_text(item + '\n')
+    refused('dlm_infill', '--items', tmp_path/'i.jsonl', '--out', tmp_path/'out.jsonl', '--model', folder, says=says)
+    assert not (tmp_path/'out.jsonl').exists()
+
+def test_several_gaps(folder, tmp_path):
+    (tmp_path/'i.txt').write_text('The ___ pub ___ river .\n')
+    run('dlm_infill', '--items', tmp_path/'i.txt', '--n', 6, '--steps', 2, '--model', folder, '--out', tmp_path/'out.jsonl')
+    row = json.loads((tmp_path/'out.jsonl').read_text())
+    for t, (a, b) in zip(row['texts'], row['gaps']): assert a and b and t == f'The {a} pub {b} river .'
+
 def test_infill_rows(folder, tmp_path):
     f, out = tmp_path/'i.txt', tmp_path/'out.jsonl'
     f.write_text('The Eagle is a ___ near the river .\nThe ___{2} pub .\n')
@@ -78,11 +109,11 @@ def test_infill_rivals(folder, tmp_path):
     assert all(3 <= len(r['references'][0].split()) <= 8 and len(g[0].split()) == len(r['references'][0].split()) for v in rows.values() for r in v for g in r['gaps'])
     # the same left side and another right side: the same gap by left-only, another one by diffusion
     gaps = {}
-    for right in ('near the river .', 'is cheap for you'):
+    for k, right in enumerate(('near the river .', 'is cheap for you')):
         (tmp_path/'i.txt').write_text('The Eagle ___{4} ' + right)
         for method in ('diffusion', 'left-only'):
-            out = tmp_path/f'{method}{len(right)}.jsonl'
-            run('dlm_infill', '--items', tmp_path/'i.txt', '--n', 4, '--steps', 5, '--model', folder, '--method', method, '--out', out)
+            out = tmp_path/f'{method}{k}.jsonl'
+            run('dlm_infill', '--items', tmp_path/'i.txt', '--n', 4, '--steps', 5, '--model', 'grammar', '--method', method, '--out', out)
             gaps[method, right] = json.loads(out.read_text())['gaps']
     assert len({str(v) for (m, _), v in gaps.items() if m == 'left-only'}) == 1 and len({str(v) for (m, _), v in gaps.items() if m == 'diffusion'}) == 2
     (tmp_path/'open.txt').write_text('The Eagle ___ pub\n')
