@@ -30,7 +30,7 @@ JOBS = {
     'infill-frequent': (dlm_infill, '--items e2e --limit 500 --n 1 --method frequent-words'),
 }
 NLL = {'nll-test': 'test', 'nll-valid': 'valid'}
-LIMIT = 800  # texts of the likelihood bound, drawn by a seed; None: until its standard error is 0.01
+LIMIT = 500  # texts of the likelihood bound, drawn by a seed; None: until its standard error is 0.01
 
 def hardware():
     name = next((l.split(':')[1].strip() for l in open('/proc/cpuinfo') if 'model name' in l), platform.processor())
