@@ -40,7 +40,7 @@ def commit(): return subprocess.run(['git', 'rev-parse', '--short', 'HEAD'], cap
 
 def keep(job, row): # replace the row of the same job
     rows = [r for r in (json.loads(TABLE.read_text()) if TABLE.exists() else []) if r['job'] != job]
-    rows = sorted([*rows, dict(job=job) | row | dict(hardware=hardware(), commit=commit())], key=lambda r: [*JOBS, 'human', *NLL].index(r['job']))
+    rows = sorted([*rows, dict(job=job) | row | dict(hardware=hardware(), commit=commit())], key=lambda r: [*JOBS, 'human', *NLL, 'timing'].index(r['job']))
     write_atomic(TABLE, json.dumps(rows, ensure_ascii=False, indent=1) + '\n')
     print(job, {k: v for k, v in row.items() if isinstance(v, (int, float))}, flush=True)
 
