@@ -416,6 +416,7 @@ def train(
     if not out: raise BadInput('--out names the folder to write')
     for name, v in dict(steps=steps, batch_size=batch_size, minutes=minutes).items():
         if v is not None and not v > 0: raise BadInput(f'--{name.replace("_", "-")} must be more than 0, not {v}')
+    if not 0 <= seed < 2 ** 31: raise BadInput(f'--seed must be from 0 to {2 ** 31 - 1}, not {seed}')
     if min_count is not None and min_count < 0: raise BadInput(f'--min-count must not be negative, got {min_count}')
     given = dict(steps=steps, batch_size=batch_size, corpus=data, min_count=min_count, precision=precision)
     p, main = replace(PRESETS[preset], **{k: v for k, v in given.items() if v is not None}), os.environ.get('RANK', '0') == '0'

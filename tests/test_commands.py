@@ -129,7 +129,7 @@ def test_evaluate_plain_texts(tmp_path):
     assert r['texts'] == 2 and r['distinct4'] == .5 and r['ngram_ppl_ratio'] == pytest.approx(r['ngram_ppl'] / r['ngram_ppl_human'])
 
 @pytest.mark.parametrize('args, says', [
-    (['no-such-preset', '--out', 'r'], 'no-such-preset'), (['grammar'], '--out'), (['grammar', '--out', 'r', '--steps', '-4'], '--steps'),
+    (['no-such-preset', '--out', 'r'], 'no-such-preset'), (['grammar'], '--out'), (['grammar', '--out', 'r', '--steps', '-4'], '--steps'), (['grammar', '--out', 'r', '--seed', '99999999999999999999999'], '--seed'),
     (['grammar', '--out', 'r', '--data', 'nowhere.txt'], 'nowhere.txt'), (['grammar', '--out', 'r', '--data', 'empty.txt'], 'empty')])
 def test_train_refused(args, says, tmp_path, monkeypatch):
     monkeypatch.chdir(tmp_path); (tmp_path/'empty.txt').touch()
