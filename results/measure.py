@@ -28,19 +28,20 @@ JOBS = {
     'infill': (dlm_infill, '--items e2e --limit 500 --n 3 --steps 30'),
     'infill-left-only': (dlm_infill, '--items e2e --limit 500 --n 3 --steps 30 --method left-only'),
     'infill-frequent': (dlm_infill, '--items e2e --limit 500 --n 1 --method frequent-words'),
+    'timing': (dlm_control, 'semantic --n 50 --limit 3'),       # by itself, with OMP_NUM_THREADS=2
 }
 NLL = {'nll-test': 'test', 'nll-valid': 'valid'}
 LIMIT = 500  # texts of the likelihood bound, drawn by a seed; None: until its standard error is 0.01
 
 def hardware():
     name = next((l.split(':')[1].strip() for l in open('/proc/cpuinfo') if 'model name' in l), platform.processor())
-    return f'{torch.get_num_threads()} thread of one core, {name}, float32'
+    return f'{torch.get_num_threads()} thread(s), {name}, float32'
 
 def commit(): return subprocess.run(['git', 'rev-parse', '--short', 'HEAD'], capture_output=True, text=True, cwd=HERE).stdout.strip()
 
 def keep(job, row): # replace the row of the same job
     rows = [r for r in (json.loads(TABLE.read_text()) if TABLE.exists() else []) if r['job'] != job]
-    rows = sorted([*rows, dict(job=job) | row | dict(hardware=hardware(), commit=commit())], key=lambda r: [*JOBS, 'human', *NLL, 'timing'].index(r['job']))
+    rows = sorted([*rows, dict(job=job) | row | dict(hardware=hardware(), commit=commit())], key=lambda r: [*JOBS, 'human', *NLL].index(r['job']))
     write_atomic(TABLE, json.dumps(rows, ensure_ascii=False, indent=1) + '\n')
     print(job, {k: v for k, v in row.items() if isinstance(v, (int, float))}, flush=True)
 
@@ -54,7 +55,8 @@ def variety(rows): # distinct-4 of the first SIZE 4-grams, the texts in a seeded
 
 def texts(job, out, kn):
     run, args = JOBS[job]
-    command = f'{run.__name__.replace("_", "-")} {args}'
+    name = {dlm_sample: 'dlm-sample', dlm_control: 'dlm-control', dlm_infill: 'dlm-infill'}[run]     # a command carries the name of its function
+    command = f'{name} {args} > TEXTS.txt; dlm-evaluate TEXTS.txt' if job == 'free' else f'{name} {args} --out ROWS; dlm-evaluate ROWS'
     start = time.time()
     if job == 'free':
         lm, path = DiffusionLM.from_pretrained('e2e'), out/'free.txt'
@@ -70,7 +72,7 @@ def texts(job, out, kn):
         if code := run([*args.split(), '--out', str(path)]): sys.exit(code)
         rows = read_rows(path)
     figures = evaluate_rows(rows, kn) | variety(rows)
-    keep(job, figures | dict(n_samples=len(rows[0]['texts']), command='DLM_DATA=$DLM_DATA ' + command + ('' if job == 'free' else ' --out ROWS') + '; dlm-evaluate ROWS --ngram e2e --json'))
+    keep(job, figures | dict(n_samples=len(rows[0]['texts']), command=f'export DLM_DATA; {command} --ngram e2e --json'))
 
 def human(kn): # the same figures for what people wrote: all test texts, and a thousand of them beside the thousand samples
     words = [e.words for e in load_corpus('e2e', 'test') if len(e.words) <= MAX_WORDS]
@@ -119,7 +121,7 @@ def tables(): # -> Markdown
 def main(out, *jobs):
     out = Path(out); out.mkdir(parents=True, exist_ok=True)
     kn = fit_ngram('e2e')
-    for job in jobs or [*JOBS, 'human', *NLL]:
+    for job in jobs or [j for j in [*JOBS, 'human', *NLL] if j != 'timing']:
         if job in JOBS: texts(job, out, kn)
         elif job == 'human': human(kn)
         else: nll(job, kn)
