@@ -3,5 +3,5 @@ __version__ = "0.1.0"
 
 from .data import BadInput
 from .denoiser import DiffusionLM
-from . import training, sampling, guidance, controls
-from .controls import SemanticContent, Length, Infill
+from . import training, sampling, guidance, controls, oracles
+from .controls import SemanticContent, PartsOfSpeech, SyntaxTree, SyntaxSpan, Length, Infill

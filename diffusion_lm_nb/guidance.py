@@ -10,7 +10,7 @@ from torch import nn
 from .data import *
 from .denoiser import Denoiser, Pretrained
 from .forward import make_schedule, q_sample
-import diffusion_lm_nb.sampling
+from .sampling import posteriors
 
 # %% ../nbs/08_guidance.ipynb #421c3a2c
 class LatentGuide:
@@ -193,12 +193,21 @@ class All(Control):
     def labels_for(self, guide):
         "The labels of all parts that this guide shall push towards."
         return [l for p in self.parts for l in p.labels_for(guide)]
-    def posterior(self, logp, mask, strength=1.):
-        "Word probabilities given one control after the other, in order."
-        for p in self.parts:
-            q = p.posterior(logp, mask, strength)
+    @property
+    def kind(self):
+        "What it is made of: controls of one kind are asked together."
+        kinds = tuple(getattr(p, 'kind', p) for p in self.parts)
+        return self if kinds == tuple(self.parts) else kinds
+    def posteriors(self, controls, # of this kind, one a row
+                   logp, mask, strength=1.):
+        "Word probabilities given one part after the other, in order."
+        for parts in zip(*(c.parts for c in controls)):
+            q = posteriors(parts, logp, mask, strength)
             logp = torch.where((q == 0) & (logp.exp() == 0), logp, q.log())   # too small for a float is not impossible
         return q
+    def posterior(self, logp, mask, strength=1.):
+        "Word probabilities given one part after the other, in order."
+        return self.posteriors([self] * len(logp), logp, mask, strength)
     def plan(self, lm, gen):
         "The plans of all parts; BadInput if they contradict each other."
         plans = [p.plan(lm, gen) for p in self.parts]

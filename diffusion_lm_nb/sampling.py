@@ -2,8 +2,8 @@
 
 # %% auto #0
 __all__ = ['SOLVERS', 'dlm_sample', 'dlm_nll', 'ancestral_step', 'fresh_step', 'churn_step', 'ddim_step', 'dpm2m_step', 'Request',
-           'rows_by', 'Step', 'mbr', 'likelihood', 'bar', 'positive', 'read_shard', 'load_model', 'sample_texts',
-           'measure_nll']
+           'rows_by', 'posteriors', 'Step', 'mbr', 'likelihood', 'bar', 'positive', 'read_shard', 'load_model',
+           'sample_texts', 'measure_nll']
 
 # %% ../nbs/07_sampling.ipynb #152a4b92
 import json, math, re, sys
@@ -127,21 +127,27 @@ def layout(self: DiffusionLM, requests, # list of `Request`
     return known.to(self.device), mask, given.to(self.device)
 
 # %% ../nbs/07_sampling.ipynb #1b1b88f9
-def rows_by(requests, # list of `Request`
-            key): # function of a request: the object that is shared, or None
+def rows_by(requests, # a list, one a row
+            key): # function of such a thing: the object that is shared, or None
     "Rows of a batch that share one object: a list of (row numbers, object)."
     groups = {}
-    for b, r in enumerate(requests): groups.setdefault(id(key(r)), ([], key(r)))[0].append(b)
-    return [g for g in groups.values() if g[1] is not None]
+    for b, r in enumerate(requests): groups.setdefault(key(r), []).append(b)
+    return [(rows, shared) for shared, rows in groups.items() if shared is not None]
+
+def posteriors(controls, logp, # one a row, or None; (batch, length, vocab) log p(word)
+               mask, strength): # (batch, length) or None; how far a control goes
+    "Word probabilities given the control of each row, `(batch, length, vocab)`; controls of one `kind` are asked together."
+    p = logp.exp()
+    for rows, kind in rows_by(controls, lambda c: getattr(c, 'kind', c)):
+        ours, m = [controls[b] for b in rows], mask[rows] if mask is not None else None
+        p[rows] = ours[0].posterior(logp[rows], m, strength) if kind is ours[0] else ours[0].posteriors(ours, logp[rows], m, strength)
+    return p
 
 @patch
 def control(self: DiffusionLM, requests, logp, # (batch, length, vocab) log p(word)
             mask, guidance): # how far a control goes; 1: Bayes' rule
     "Word probabilities given the control of each row, `(batch, length, vocab)`."
-    p = logp.exp()
-    for rows, c in rows_by(requests, lambda r: r.control):
-        p[rows] = c.posterior(logp[rows], mask[rows] if mask is not None else None, guidance)
-    return p
+    return posteriors([r.control for r in requests], logp, mask, guidance)
 
 @patch
 def guides(self: DiffusionLM, requests): # -> list of (row numbers, guide)
