@@ -707,10 +707,14 @@ class Judge:
         if 'parse' in self.other: return self.other['parse'].parse(words)
         self.read_all([words])
         return self.seen[tuple(words)][1]
+    @property
+    def teacher(self):
+        "Whoever has `nats`: the teacher, loaded when it is first asked."
+        if 'nats' not in self.other: self.other['nats'] = ARTransformer.from_pretrained(self._teacher)
+        return self.other['nats']
     def nats(self, texts): # lists of words
         "−log p(words END) of each text."
-        if 'nats' not in self.other: self.other['nats'] = ARTransformer.from_pretrained(self._teacher)
-        return self.other['nats'].nats(texts)
+        return self.teacher.nats(texts)
 
 @cache
 def make_judge(oracle=None): # as in `Judge`

@@ -2,19 +2,19 @@
 
 # %% auto #0
 __all__ = ['dlm_evaluate', 'PROTOCOLS', 'COLUMNS', 'dlm_reproduce', 'distinct', 'self_bleu', 'text_hash', 'in_train', 'bootstrap',
-           'success_rows', 'fill', 'infill_scores', 'text_figures', 'evaluate_rows', 'fit_ngram', 'check_row',
-           'evaluate_file', 'pick', 'run_job', 'cell', 'headline', 'report_table', 'figure_uri', 'report_figure',
-           'report_html', 'reproduce']
+           'part_scores', 'success_rows', 'fill', 'infill_scores', 'known_share', 'fluency', 'text_figures',
+           'evaluate_rows', 'fit_ngram', 'check_row', 'evaluate_file', 'pick', 'run_job', 'cell', 'headline',
+           'report_table', 'figure_uri', 'report_figure', 'report_html', 'landmarks', 'reproduce']
 
 # %% ../nbs/13_reproduction.ipynb #da73060d
-import base64, hashlib, html, io, json, random, sys, time
+import base64, hashlib, html, io, json, math, random, sys, time
 from pathlib import Path
 import torch
 from .data import *
 from .controls import *
-from .controls import TASKS, target_control
 from .denoiser import weights_home
-from .sampling import bar, load_model, positive
+from .oracles import *
+from .sampling import bar, load_model, positive, read_shard
 from .training import command, keyed_generator
 
 # %% ../nbs/13_reproduction.ipynb #f1455053
@@ -55,23 +55,35 @@ def bootstrap(values, draws=1000, seed=0): # -> (low, high)
     return [round(float(q), 4) for q in m.quantile(torch.tensor([.025, .975]).double())]
 
 # %% ../nbs/13_reproduction.ipynb #6e3c30ec
-def success_rows(rows): # rows of dlm-control -> dict
+def part_scores(control, words, judge): # judge: has `tag` and `parse`
+    "How far a text obeys each part of a control, a list of numbers from 0 to 1."
+    return [c.score(words, judge) if isinstance(c, Syntactic) else float(c.check(words)) for c in getattr(control, 'parts', [control])]
+
+def success_rows(rows, judge=None): # rows of dlm-control; a `Judge`, the shipped one by default -> dict
     "The success of a file of rows by the task's own rule, and by the second rule where there are two."
-    tasks = rows[0]['task'].split('+')
-    def control(r): return [target_control(t, r['target'] if len(tasks) == 1 else r['target'][t]) for t in tasks]
-    rate = lambda r, rule: sum(rule(t.split()) for t in r['texts']) / len(r['texts'])
+    tasks, controls = split_task(rows[0]['task']), [target_control(r['task'], r['target']) for r in rows]
+    texts = [[t.split() for t in r['texts']] for r in rows]
     mean = lambda v: sum(v) / len(v) if v else None
-    every = [rate(r, lambda w: all(c.check(w) for c in control(r))) for r in rows]
-    out = dict(success=mean(every), interval=bootstrap(every))
-    for k, t in enumerate(tasks):
-        cs = [(r, control(r)[k]) for r in rows]
-        if t == 'length': out['success_within_2'] = mean([rate(r, lambda w: abs(len(w) - c.n) <= 2) for r, c in cs])
-        if t == 'semantic':
-            fold = lambda c: lambda w: contains([x.lower() for x in w], c.value.lower().split())
-            words = [(r, c) for r, c in cs if c.value not in ('yes', 'no')]
-            out['success_case_folded'] = mean([rate(r, fold(c)) for r, c in cs])
-            out['success_without_yes_no'] = mean([rate(r, c.check) for r, c in words])
-            out['by_field'] = {f: mean([rate(r, c.check) for r, c in cs if c.field == f]) for f in sorted({c.field for _, c in cs})}
+    rate = lambda rule: [mean([rule(c, w) for w in ts]) for c, ts in zip(controls, texts)]
+    syntax = {*tasks} & {'pos', 'tree', 'spans'}
+    def by(judge):
+        if syntax: judge.read_all([w for ts in texts for w in ts] + [(w + ['.'] * c.n)[:c.n] for k, ts in zip(controls, texts) for c in getattr(k, 'parts', [k]) if isinstance(c, SyntaxTree) for w in ts])
+        return rate(lambda c, w: math.prod(part_scores(c, w, judge)))
+    if syntax: judge = judge or make_judge()
+    every = by(judge)
+    out = dict(success=mean(every), interval=bootstrap(every), by_target=[round(v, 4) for v in every])
+    if syntax: out['oracle'] = judge.name
+    if syntax and judge.name == 'judge': out['success_labeller'] = mean(by(make_judge('labeller')))
+    if len(tasks) > 1:
+        for k, t in enumerate(sorted(tasks, key=['pos', 'tree', 'spans', 'length', 'semantic'].index)): out[f'success_{t}'] = mean(rate(lambda c, w: part_scores(c, w, judge)[k]))
+    for c in [c for k in controls for c in getattr(k, 'parts', [k])][:len(tasks)]:
+        if isinstance(c, Length): out['success_within_2'] = mean(rate(lambda c, w: all(abs(len(w) - p.n) <= 2 for p in getattr(c, 'parts', [c]) if isinstance(p, Length))))
+        if isinstance(c, SemanticContent):
+            said = [(next(p for p in getattr(k, 'parts', [k]) if isinstance(p, SemanticContent)), ts) for k, ts in zip(controls, texts)]
+            share = lambda pairs, rule: mean([mean([rule(c, w) for w in ts]) for c, ts in pairs])
+            out['success_case_folded'] = share(said, lambda c, w: contains([x.lower() for x in w], c.value.lower().split()))
+            out['success_without_yes_no'] = share([(c, ts) for c, ts in said if c.value not in ('yes', 'no')], lambda c, w: c.check(w))
+            out['by_field'] = {f: share([(c, ts) for c, ts in said if c.field == f], lambda c, w: c.check(w)) for f in sorted({c.field for c, _ in said})}
     return out
 
 # %% ../nbs/13_reproduction.ipynb #c41247be
@@ -81,37 +93,50 @@ def fill(infill, middle): # Infill with one gap, str -> words
 
 # %% ../nbs/13_reproduction.ipynb #76c8d99f
 def infill_scores(rows): # rows of dlm-infill that have references -> dict
-    "Whole-text BLEU-4 (sacrebleu) of the MBR choice, ROUGE-L of its gap, and whether the context came back."
+    "BLEU-4 (sacrebleu) of the MBR choice, whole text and gap alone; ROUGE-L and CIDEr of its gap, the latter times 100 as papers print it; and whether the context came back."
     from sacrebleu.metrics import BLEU
     from rouge_score.rouge_scorer import RougeScorer
+    from pycocoevalcap.cider.cider import Cider
     kept = [Infill.parse(r['target']).check(t.split()) for r in rows for t in r['texts']]
     out = dict(context_kept=sum(kept) / len(kept))
     rows = [r for r in rows if r['references']]
-    if not rows: return out | dict(bleu4=None, rouge_l=None, cider=None)
-    best = [(Infill.parse(r['target']), r) for r in rows]
-    gap = lambda c, t: ' '.join(w for g in c.gaps(t.split()) for w in g)
-    whole = lambda c, ref: ' '.join(w or '' for w in fill(c, ref))
+    if not rows: return out | dict(bleu4=None, bleu4_gap=None, rouge_l=None, cider=None)
+    said = [(c := Infill.parse(r['target']), ' '.join(w for g in c.gaps(r['best'].split()) for w in g)) for r in rows]
     most = max(len(r['references']) for r in rows)
-    refs = [[whole(c, r['references'][min(k, len(r['references']) - 1)]) for c, r in best] for k in range(most)]
-    rouge = RougeScorer(['rougeL'])
-    return out | dict(bleu4=BLEU(tokenize='none').corpus_score([r['best'] for _, r in best], refs).score,
-        rouge_l=100 * sum(max(rouge.score(ref, gap(c, r['best']))['rougeL'].fmeasure for ref in r['references']) for c, r in best) / len(best), cider=None)
+    refs = [[r['references'][min(k, len(r['references']) - 1)] for r in rows] for k in range(most)]
+    plain = lambda text: ' '.join(tokenise(text, 'stories'))                   # people's references come with capitals and full stops as they wrote them
+    rouge, bleu = RougeScorer(['rougeL']), lambda found, refs: BLEU(tokenize='none').corpus_score(found, refs).score
+    scores = Cider().compute_score({k: [plain(x) for x in r['references']] for k, r in enumerate(rows)}, {k: [plain(gap)] for k, (_, gap) in enumerate(said)})
+    return out | dict(bleu4=bleu([r['best'] for r in rows], [[' '.join(fill(c, ref)) for (c, _), ref in zip(said, rs)] for rs in refs]),
+        bleu4_gap=bleu([plain(gap) for _, gap in said], [[plain(x) for x in rs] for rs in refs]),
+        rouge_l=100 * sum(max(rouge.score(ref, gap)['rougeL'].fmeasure for ref in r['references']) for r, (_, gap) in zip(rows, said)) / len(rows), cider=100 * float(scores[0]))
 
 # %% ../nbs/13_reproduction.ipynb #43bd129f
-def text_figures(texts, model='e2e', ngram=None): # texts: word lists; ngram: KneserNey or None
-    "What a pile of texts looks like: variety, copies, and the 5-gram's perplexity where a corpus is at hand."
-    return dict(texts=len(texts), distinct4=distinct(texts), self_bleu=self_bleu(texts), in_train=in_train(texts, model),
+def known_share(texts, vocab): # lists of words; a `Vocab`
+    "Share of the words that the vocabulary has."
+    words = [w for t in texts for w in t]
+    return sum(w in vocab.ids for w in words) / max(1, len(words))
+
+def fluency(texts, judge=None): # lists of words; a `Judge`
+    "The lm-score, or None where the teacher does not know the words."
+    judge = judge or make_judge()
+    t = judge.teacher
+    return lm_score(t, texts) if not hasattr(t, 'vocab') or known_share(texts, t.vocab) > .95 else None
+
+def text_figures(texts, model='e2e', ngram=None, judge=None): # texts: word lists; ngram: KneserNey or None; a `Judge`
+    "What a pile of texts looks like: fluency, variety, copies, and the 5-gram's perplexity where a corpus is at hand."
+    return dict(texts=len(texts), lm_score=fluency(texts, judge), distinct4=distinct(texts), self_bleu=self_bleu(texts), in_train=in_train(texts, model),
                 ngram_ppl=ngram.perplexity(texts) if ngram else None, mean_words=sum(map(len, texts)) / max(1, len(texts)))
 
 # %% ../nbs/13_reproduction.ipynb #036691a7
-def evaluate_rows(rows, ngram=None): # rows of one file -> dict
+def evaluate_rows(rows, ngram=None, judge=None): # rows of one file; KneserNey or None; a `Judge` -> dict
     "One JSON object that judges a file of rows."
     if len({r['task'] for r in rows}) > 1: raise BadInput(f'rows of several tasks in one file: {", ".join(sorted({r["task"] for r in rows}))}')
     task, model = rows[0]['task'], rows[0]['model']
     texts = [t.split() for r in rows for t in r['texts']]
-    out = infill_scores(rows) if task == 'infill' else {} if task == 'free' else success_rows(rows)
+    out = infill_scores(rows) if task == 'infill' else {} if task == 'free' else success_rows(rows, judge)
     n = len(texts)
-    return dict(task=task, method=rows[0]['method'], model=model, n_targets=len(rows), lm_score=None, **out, **text_figures(texts, model, ngram),
+    return dict(task=task, method=rows[0]['method'], model=model, n_targets=len(rows), **out, **text_figures(texts, model, ngram, judge),
                 seconds_per_50=50 * sum(r['seconds'] for r in rows) / n if all(r.get('seconds') is not None for r in rows) else None)
 
 # %% ../nbs/13_reproduction.ipynb #f8ee8e03
@@ -131,15 +156,14 @@ def check_row(row, where): # where: file and line, for the complaint
         if not (isinstance(row['target'], str) and isinstance(row.get('best'), str) and isinstance(refs, list) and all(isinstance(r, str) for r in refs)): raise wrong
         Infill.parse(row['target'])
     elif row['task'] != 'free':
-        tasks = row['task'].split('+')
-        if len(tasks) > 1 and not (isinstance(row['target'], dict) and set(tasks) <= set(row['target'])): raise wrong
-        for t in tasks: target_control(t, row['target'] if len(tasks) == 1 else row['target'][t])
+        target_control(row['task'], row['target'])
 
 # %% ../nbs/13_reproduction.ipynb #b29fd233
 def evaluate_file(
     file: str,              # rows that dlm-control or dlm-infill wrote; or FILE.txt, a text a line, as dlm-sample writes it
     ngram: str = None,      # e2e, grammar: also the perplexity under a Kneser-Ney 5-gram of that corpus, of these texts and of its test texts
     model: str = 'e2e',     # of FILE.txt: whose training texts copies are looked for in
+    oracle: str = None,     # who judges: judge, labeller, spacy, stanza, benepar, gpt2, several joined by +, or the folder of a reader; judge by default
     json: bool = False,     # print one JSON object
 ):
     "Judge a file of texts."
@@ -147,14 +171,15 @@ def evaluate_file(
     rows = [dict(task='free', target=None, texts=[line], seconds=None, method='unguided', model=model) for _, line in read_lines(file)] if file.endswith('.txt') else read_rows(file)
     if not rows: raise BadInput(f'{file} has no finished row')
     for i, r in enumerate(rows, 1): check_row(r, f'{file}, line {i}')
-    kn = fit_ngram(ngram) if ngram else None
-    out = evaluate_rows(rows, kn)
+    judge, kn = make_judge(oracle), fit_ngram(ngram) if ngram else None
+    out = evaluate_rows(rows, kn, judge)
     if kn:
         out['ngram_ppl_human'] = kn.perplexity([e.words for e in load_corpus(ngram, 'test') if len(e.words) <= MAX_WORDS])
         out['ngram_ppl_ratio'] = out['ngram_ppl'] / out['ngram_ppl_human']
     from json import dumps
     if json: return print(dumps(out, ensure_ascii=False))
-    for k, v in out.items(): print(f'{k:>24}  {v:.4f}' if isinstance(v, float) else f'{k:>24}  {v}')
+    for k, v in out.items():
+        if k != 'by_target': print(f'{k:>24}  {v:.4f}' if isinstance(v, float) else f'{k:>24}  {v}')
 
 dlm_evaluate = command(evaluate_file, pos=['file'])
 
@@ -167,17 +192,21 @@ def pick(seq, n, seed=0): # n of them, spread evenly in a seeded order
     return random.Random(seed).sample(seq, min(n, len(seq)))
 
 # %% ../nbs/13_reproduction.ipynb #7b8a58db
-def run_job(lm, task, method, P, path, steps, seed, model): # -> rows
-    "One task by one method, resumed from `path`."
+def run_job(lm, task, method, P, path, steps, seed, model, shard=(0, 1)): # shard: only every N-th target from i on -> rows
+    "One task by one method, resumed from `path` and from what shards have written beside it; the rows of this shard."
     if task == 'infill': wanted = [(None, c, refs) for c, refs in read_items(shipped_targets('infill'))]
     elif task == 'free': wanted = [(None, None, None)] * P['targets']
-    else: wanted = [(t, c, None) for t, c in read_targets(shipped_targets(task.replace('+', '-')), task)]
+    else: wanted = [(t, c, None) for t, c in read_targets(shipped_targets(task), task)]
     wanted = pick(wanted, P['targets'], seed) if task != 'free' else wanted
     controls = [c for _, c, _ in wanted]
     if method == 'diffusion-classifier': controls = with_method(controls, method, lm, model)
     target = lambda t, c: c.text if task == 'infill' else t
-    rows = rows_begun(path, [target(t, c) for t, c, _ in wanted], P['n'], task=task, method=method, model=model, seed=seed, steps=steps)
-    todo = [j for j in range(len(wanted)) if j not in rows]
+    begun = lambda f: rows_begun(f, [target(t, c) for t, c, _ in wanted], P['n'], task=task, method=method, model=model, seed=seed, steps=steps)
+    i, N = shard
+    rows = {j: r for f in path.parent.glob(f'{path.stem}.*of*.jsonl') for j, r in begun(f).items()} if N == 1 else {}
+    if N > 1: path = path.with_suffix(f'.{i}of{N}.jsonl')
+    rows |= begun(path)
+    todo = [j for j in range(i, len(wanted), N) if j not in rows]
     with open(path, 'a', encoding='utf8') as f:
         def emit(j, texts, seconds):
             t, c, refs = wanted[j]
@@ -185,16 +214,16 @@ def run_job(lm, task, method, P, path, steps, seed, model): # -> rows
             row = infill_row(c, refs, texts, **more) if task == 'infill' else dict(task=task, target=t, texts=texts, **more)
             rows[j] = row; f.write(json.dumps(row, ensure_ascii=False) + '\n'); f.flush()
         run_targets(lm, controls, P['n'], todo, emit, seed, steps, progress=bar(len(todo), task) if todo else None)
-    return [rows[j] for j in range(len(wanted))]
+    return [rows[j] for j in range(i, len(wanted), N)]
 
 # %% ../nbs/13_reproduction.ipynb #f7d48b33
-COLUMNS = [('task', 'task'), ('method', 'method'), ('success', 'success'), ('interval', '95 %'), ('bleu4', 'BLEU-4'), ('rouge_l', 'ROUGE-L'), ('context_kept', 'context'),
-           ('distinct4', 'distinct-4'), ('self_bleu', 'self-BLEU'), ('in_train', 'in train'), ('ngram_ppl', '5-gram ppl'), ('seconds_per_50', 's / 50'), ('texts', 'texts')]
+COLUMNS = [('task', 'task'), ('method', 'method'), ('success', 'success'), ('interval', '95 %'), ('parts', 'parts'), ('bleu4', 'BLEU-4'), ('rouge_l', 'ROUGE-L'), ('context_kept', 'context'),
+           ('lm_score', 'lm-score'), ('distinct4', 'distinct-4'), ('self_bleu', 'self-BLEU'), ('in_train', 'in train'), ('ngram_ppl', '5-gram ppl'), ('seconds_per_50', 's / 50'), ('texts', 'texts')]
 
 # %% ../nbs/13_reproduction.ipynb #2cc548d3
 def cell(row, key): # -> str
     "A figure as the table shows it."
-    v = row.get(key)
+    v = ' / '.join(f'{100 * row[k]:.0f}' for k in ('success_semantic', 'success_pos', 'success_tree', 'success_length') if k in row) if key == 'parts' and '+' in row['task'] else row.get(key)
     if v is None: return '–'
     if key in ('success', 'context_kept', 'in_train'): return f'{100 * v:.1f} %'
     if key == 'interval': return f'{100 * v[0]:.0f}–{100 * v[1]:.0f}'
@@ -224,18 +253,30 @@ def figure_uri(fig): # matplotlib figure -> str
 
 # %% ../nbs/13_reproduction.ipynb #49bb038d
 def report_figure(report): # -> matplotlib figure
-    "Success by task and method, with its interval; beside it, variety against the unguided texts."
+    "Success by task with its interval; control against fluency; success by length of the target."
     from matplotlib.figure import Figure
-    fig = Figure(figsize=(8, 3)); left, right = fig.subplots(1, 2)
-    rows = [r for r in report['rows'] if r.get('success') is not None]
-    name = lambda r: r['task'] + ('' if r['method'] == 'diffusion' else '\n' + r['method'].removeprefix('diffusion-'))
+    fig = Figure(figsize=(9, 3.6), layout='constrained'); left, mid, right = fig.subplots(1, 3)
+    rows = [r for r in report['rows'] if r.get('success') is not None and r['method'] not in ('unguided', 'their sentences')]
+    floor = {r['task']: r['success'] for r in report['rows'] if r['method'] == 'unguided' and 'success' in r}
+    name = lambda r: r['task'] + ('' if r['method'] == 'diffusion' else ', ' + r['method'].removeprefix('diffusion-'))
     for i, r in enumerate(rows):
         lo, hi = r['interval']
-        left.barh(i, 100 * r['success'], color='0.55'); left.plot([100 * lo, 100 * hi], [i, i], color='k')
-    left.set_yticks(range(len(rows)), [name(r) for r in rows], fontsize=8); left.set_xlim(0, 101); left.set_xlabel('success, % (line: 95 % interval)')
-    for i, r in enumerate(report['rows']): right.barh(i, r['distinct4'], color='0.3' if r['task'] == 'free' else '0.7')
-    right.set_yticks(range(len(report['rows'])), [name(r) for r in report['rows']], fontsize=8); right.set_xlabel('distinct-4 (dark: unguided)')
-    fig.tight_layout()
+        left.barh(i, 100 * r['success'], color='0.7'); left.plot([100 * lo, 100 * hi], [i, i], color='k')
+        if r['task'] in floor: left.plot(100 * floor[r['task']], i, 'k|', ms=10)
+    left.set_yticks(range(len(rows)), [name(r) for r in rows], fontsize=7); left.set_xlim(0, 101); left.set_xlabel('success, %\n(line: 95 %; tick: unguided)', fontsize=8)
+    people = next((r['lm_score'] for r in report['rows'] if r['task'] == 'people'), None)
+    free = next((r.get('lm_score') for r in report['rows'] if r['task'] == 'free'), None)
+    for i, r in enumerate(r for r in rows if r.get('lm_score')):
+        mid.plot(r['lm_score'], 100 * r['success'], 'ko', ms=4); mid.annotate(name(r), (r['lm_score'], 100 * r['success']), xytext=(3, -3 - 8 * (i % 3)), textcoords='offset points', fontsize=6)
+    for v, style, what in ((people, 'k:', "people's texts"), (free, 'k--', 'unguided')):
+        if v: mid.axvline(v, color='k', ls=style[1:], lw=.8, label=what)
+    mid.legend(fontsize=6, frameon=False); mid.set_xlabel('lm-score', fontsize=8); mid.set_ylabel('success, %', fontsize=8)
+    for r, style in zip([r for r in rows if r['task'] in ('pos', 'tree', 'spans', 'length') and r['method'] == 'diffusion'], ('k-o', 'k--s', 'k:^', 'k-.x')):
+        pts = {}
+        for n, v in zip(report['sizes'][r['task']], r.get('by_target', [])): pts.setdefault(n // 8, []).append(100 * v)
+        if pts: right.plot([8 * k + 4 for k in sorted(pts)], [sum(pts[k]) / len(pts[k]) for k in sorted(pts)], style, ms=3, lw=.8, label=r['task'])
+    right.set_xlabel('words of the target', fontsize=8); right.set_ylabel('success, %', fontsize=8)
+    if right.lines: right.legend(fontsize=6, frameon=False)
     return fig
 
 # %% ../nbs/13_reproduction.ipynb #8a8b18d8
@@ -252,44 +293,64 @@ def report_html(report): # -> str
 <table><tr>{''.join(f'<th>{esc(n)}</th>' for _, n in cols)}</tr>{rows}</table><p><img alt="success and variety by task" src="{figure_uri(report_figure(report))}"></p>{texts}</html>"""
 
 # %% ../nbs/13_reproduction.ipynb #9d560fd4
+def landmarks(rows, tasks, free, P, seed, model, kn, judge): # rows of the report; unguided texts; the protocol; as in `reproduce` -> rows
+    "Floor and ceiling of each task, and people's test texts, as rows of the report."
+    out = []
+    try: valid, test = load_corpus('e2e', 'valid'), [e.words for e in load_corpus('e2e', 'test') if len(e.words) <= MAX_WORDS]
+    except BadInput: valid, test = None, None
+    for t in (t for t in tasks if t != 'infill'):
+        targets = pick([t for t, _ in read_targets(shipped_targets(t), t)], P['targets'], seed)
+        texts = [[free[(k * P['n'] + m) % len(free)] for m in range(P['n'])] for k in range(len(targets))]
+        for method, texts in (('unguided', texts), ('their sentences', [[' '.join(valid[x['example']].words)] for x in targets] if valid and all(isinstance(x, dict) and 'example' in x for x in targets) else None)):
+            if texts: out.append({k: v for k, v in dict(task=t, method=method, model=model, **success_rows([dict(task=t, target=x, texts=ts) for x, ts in zip(targets, texts)], judge)).items() if k.startswith('success') or k in ('task', 'method', 'interval')})
+    if test:
+        human = pick(test, P['targets'] * P['n'], seed)
+        out.append(dict(task='people', method='test texts', **text_figures(human, model, kn, judge)))
+    return out
+
+# %% ../nbs/13_reproduction.ipynb #ef9aa463
 def reproduce(
     protocol: str = 'quick',    # quick: minutes; cpu: 40 targets × 5; full: 200 × 50
     methods: str = 'diffusion', # joined by commas: diffusion, diffusion-classifier
-    tasks: str = 'semantic,length,semantic+length,infill', # joined by commas
+    tasks: str = 'semantic,pos,tree,spans,length,infill,semantic+tree,semantic+pos', # joined by commas
     out: str = 'reproduction',  # folder to write; a cut-off run is resumed
     model: str = 'e2e',         # shipped name, folder or Hub id
     steps: int = None,          # diffusion steps, the protocol's by default
     seed: int = 0,              # of targets and texts
     device: str = None,         # cpu, cuda
     ngram: str = None,          # e2e: also the 5-gram's perplexity, where the corpus is at hand
+    oracle: str = None,         # who judges; see dlm-evaluate
+    shard: str = '0/1',         # i/N: only every N-th target; a run without it then collects what the shards wrote
 ):
-    "All tasks of the paper that this version has: a table here, report.json and report.html in the folder."
+    "All six tasks of the paper, and two at once: a table here, report.json and report.html in the folder."
     if protocol not in PROTOCOLS: raise BadInput(f'no protocol {protocol!r}; there are {", ".join(PROTOCOLS)}')
     P = PROTOCOLS[protocol]; steps = P['steps'] if steps is None else steps; positive('steps', steps)
     methods, tasks = methods.split(','), tasks.split(',')
     for t in tasks:
         if t != 'infill' and not all(u in TASKS for u in t.split('+')): raise BadInput(f'no task {t!r}; there are {", ".join(TASKS)}, several joined by +, and infill')
         shipped_targets(t)
+    i, N = read_shard(shard)
     if not out: raise BadInput('--out names the folder to write')
     for m in methods:
         if m not in METHODS: raise BadInput(f'no method {m!r}; there are {", ".join(METHODS)}')
-    folder, lm, kn = Path(out), load_model(model, device), fit_ngram(ngram) if ngram else None
+    judge, folder, lm, kn = make_judge(oracle), Path(out), load_model(model, device), fit_ngram(ngram) if ngram else None
     if folder.exists() and not folder.is_dir(): raise BadInput(f'{folder} is a file; name a folder')
     folder.mkdir(parents=True, exist_ok=True)
     say = lambda *a: print(*a, file=sys.stderr, flush=True)
     say(f'protocol {protocol}: {P["targets"]} targets × {P["n"]} texts a task, {steps} steps, model {model}' + (' (a sample of the full protocol)' if protocol != 'full' else ''))
-    report, started = dict(protocol=protocol, steps=steps, seed=seed, model=model, rows=[], samples={}), time.time()
+    report, started = dict(protocol=protocol, steps=steps, seed=seed, model=model, oracle=judge.name, rows=[], sizes={}, samples={}), time.time()
     jobs = [('free', 'unguided')] + [(t, m) for t in tasks for m in methods if m == 'diffusion' or t != 'infill']
     for k, (task, method) in enumerate(jobs):
         path = folder/f'{task.replace("+", "-")}-{method}.jsonl'
-        rows = run_job(lm, task, method, P, path, steps, seed, model)
-        r = evaluate_rows(rows, kn)
-        report['rows'].append(r); report['samples'][f'{task} · {method}'] = [[str(row['target']), row['texts'][0]] for row in rows][:10]
+        rows = run_job(lm, task, method, P, path, steps, seed, model, (i, N))
+        if not rows: continue
+        r = evaluate_rows(rows, kn, judge)
+        if task == 'free': free = [t for row in rows for t in row['texts']]
+        report['rows'].append(r); report['sizes'][task] = [target_control(task, row['target']).min_words for row in rows] if task not in ('free', 'infill') else []; report['samples'][f'{task} · {method}'] = [[str(row['target']), row['texts'][0]] for row in rows][:10]
         spent = time.time() - started
         say(f'[{k + 1}/{len(jobs)}] {task} · {method}: {headline(r)}; {spent:.0f} s so far, about {spent / (k + 1) * (len(jobs) - k - 1):.0f} s left')
-    if kn: # what people wrote, in the same number, under the same rules
-        human = pick([e.words for e in load_corpus(ngram, 'test') if len(e.words) <= MAX_WORDS], P['targets'] * P['n'], seed)
-        report['rows'].append(dict(task='human', method='test texts', **text_figures(human, model, kn)))
+    if N > 1: return say(f'shard {shard} is done; when all are, the same command without --shard writes the report')
+    report['rows'] += landmarks(report['rows'], tasks, free, P, seed, model, kn, judge)
     write_atomic(folder/'report.json', lambda p: Path(p).write_text(json.dumps(report, ensure_ascii=False, indent=1), encoding='utf8'))
     write_atomic(folder/'report.html', lambda p: Path(p).write_text(report_html(report), encoding='utf8'))
     print(report_table(report)); print(f'\nwritten: {folder/"report.json"} and {folder/"report.html"}', file=sys.stderr)
