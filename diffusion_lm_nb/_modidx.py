@@ -215,6 +215,7 @@ d = { 'settings': {'branch': 'main', 'doc_baseurl': '/', 'doc_host': '', 'git_ur
                                                                                       'diffusion_lm_nb/controls.py'),
                                           'diffusion_lm_nb.controls.tree_spans': ( 'controls.html#tree_spans',
                                                                                    'diffusion_lm_nb/controls.py'),
+                                          'diffusion_lm_nb.controls.tree_text': ('controls.html#tree_text', 'diffusion_lm_nb/controls.py'),
                                           'diffusion_lm_nb.controls.with_method': ( 'controls.html#with_method',
                                                                                     'diffusion_lm_nb/controls.py')},
             'diffusion_lm_nb.data': { 'diffusion_lm_nb.data.BadInput': ('data.html#badinput', 'diffusion_lm_nb/data.py'),

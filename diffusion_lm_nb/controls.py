@@ -3,8 +3,8 @@
 # %% auto #0
 __all__ = ['FRIENDLY', 'GAP', 'LABELS', 'UPOS', 'PENN', 'TASKS', 'METHODS', 'PAPER_GUIDANCE', 'dlm_control', 'INFILL_METHODS',
            'dlm_infill', 'contains', 'phrase_starts', 'SemanticContent', 'semantic_labels', 'label_classifier',
-           'make_semantic', 'Length', 'gap_scores', 'Infill', 'plain_label', 'read_tree', 'tree_spans', 'chains',
-           'spans_tree', 'inside', 'brackets', 'gold_chart', 'bracket_scores', 'tree_log_prob', 'SyntaxHead',
+           'make_semantic', 'Length', 'gap_scores', 'Infill', 'plain_label', 'read_tree', 'tree_text', 'tree_spans',
+           'chains', 'spans_tree', 'inside', 'brackets', 'gold_chart', 'bracket_scores', 'tree_log_prob', 'SyntaxHead',
            'syntax_loss', 'SyntaxClassifier', 'make_syntax', 'lean', 'syntax_reader', 'reader_for', 'Syntactic',
            'PartsOfSpeech', 'tree_f1', 'SyntaxTree', 'SyntaxSpan', 'ByReader', 'Jointly', 'make_labels', 'Label',
            'split_task', 'real_words', 'single_control', 'target_control', 'read_targets', 'read_rows', 'rows_begun',
@@ -249,6 +249,11 @@ def read_tree(text): # brackets, with or without ROOT, functions, traces, tags
     if tree.label() in ('ROOT', 'TOP', ''): tree.set_label('S')
     return tree
 
+# %% ../nbs/09_controls.ipynb #24ff7d0a
+def tree_text(tree): # `nltk.Tree`
+    "Its brackets on one line."
+    return ' '.join(str(tree).split())
+
 # %% ../nbs/09_controls.ipynb #6bcd4be5
 def tree_spans(tree): # `nltk.Tree`
     "The constituents: a list of (first word, last word, label), words counted from 0, outer before inner."
@@ -292,7 +297,7 @@ def inside(s, # (batch, n, n) score of words i … j as a bracket; only i ≤ j 
            best=False): # the best bracketing instead of the sum over all
     "log Σ over binary bracketings of exp(sum of scores), `(batch,)`: the inside algorithm; with `best` its maximum, CKY."
     B, N, _ = s.shape
-    left, right = s.new_full((2, B, N, N), -1e9).unbind()                       # [b, i, w]: of the w+1 words from i on; [b, j, w]: up to j
+    left, right = (s.new_full((B, N, N), -1e9) for _ in range(2))               # [b, i, w]: of the w+1 words from i on; [b, j, w]: up to j
     for w in range(N):
         z = s.diagonal(w, 1, 2)
         if w:
@@ -500,7 +505,7 @@ def tree_f1(a, b): # lists of (first, last, label)
 class SyntaxTree(Syntactic):
     "The text has this tree; its leaves only count: SyntaxTree('(S (NP _ _) (VP _ (NP _)) _)')."
     def __init__(self, tree, reader=None): # brackets, or an `nltk.Tree`
-        self.tree = read_tree(tree if isinstance(tree, str) else tree._pformat_flat('', '()', False) if hasattr(tree, '_pformat_flat') else tree)
+        self.tree = read_tree(tree_text(tree) if hasattr(tree, 'leaves') else tree)
         self.spans, self.n = tree_spans(self.tree), len(self.tree.leaves())
         self.chart, self.min_words, self.reader, self.label_key = chains(self.spans), self.n, reader, ('tree', self.n, *self.spans)
     def plan(self, lm, gen):
@@ -512,7 +517,7 @@ class SyntaxTree(Syntactic):
     def score(self, words, judge):
         "F1 of the constituents; the text is cut, or filled up with full stops, to the tree's length."
         return tree_f1(tree_spans(judge.parse((list(words) + ['.'] * self.n)[:self.n])), self.spans)
-    def __repr__(self): return f'SyntaxTree({self.tree._pformat_flat("", "()", False)!r})'
+    def __repr__(self): return f'SyntaxTree({tree_text(self.tree)!r})'
 
 # %% ../nbs/09_controls.ipynb #94eefc5f
 class SyntaxSpan(Syntactic):

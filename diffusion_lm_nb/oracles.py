@@ -547,7 +547,7 @@ def reader_scores(reader, examples): # `Annotated` -> dict
 def bracketed_texts(path): # a file, one tree a line, with universal tags
     "Texts with gold tags and trees, a list of `Annotated`."
     trees = [read_tree(line) for _, line in read_lines(path)]
-    return [Annotated(t.leaves(), [], [tag for _, tag in t.pos()], t._pformat_flat('', '()', False), str(path)) for t in trees]
+    return [Annotated(t.leaves(), [], [tag for _, tag in t.pos()], tree_text(t), str(path)) for t in trees]
 
 # %% ../nbs/10_oracles.ipynb #0b10822f
 class Tagger:
@@ -571,7 +571,7 @@ class Parser(Tagger):
 def with_labels(examples, reader=None): # a `Reader`; the shipped labeller by default
     "The examples with tags and trees as the labeller sees them, a list of `Annotated`."
     reader = reader or Reader.from_pretrained('labeller')
-    return [Annotated(e.words, e.mr, tags, tree._pformat_flat('', '()', False)) for e, (tags, tree) in zip(examples, reader.read([e.words for e in examples], 64))]
+    return [Annotated(e.words, e.mr, tags, tree_text(tree)) for e, (tags, tree) in zip(examples, reader.read([e.words for e in examples], 64))]
 
 def make_labelled_syntax(preset, examples, seed):
     "As `make_syntax`, for texts without tags: the labeller gives them."
@@ -657,7 +657,7 @@ class BeneparParser:
         self.parser, self.sentence = benepar.Parser('benepar_en3'), benepar.InputSentence
     def parse(self, words):
         "An `nltk.Tree`."
-        return read_tree(self.parser.parse(self.sentence(words=list(words)))._pformat_flat('', '()', False))
+        return tree_text(read_tree(self.parser.parse(self.sentence(words=list(words)))))
 
 class GPT2Teacher:
     "Fluency by GPT-2 from the Hub."
