@@ -420,12 +420,15 @@ PRESETS['grammar-syntax'] = Preset('syntax', 'grammar', dict(lm='grammar', width
 # %% ../nbs/09_controls.ipynb #eb4fd0d7
 def lean(log_prob, # (batch, length, vocab) probabilities -> (batch,) log P(control)
          logp, # (batch, length, vocab); −inf where a word cannot stand
-         strength=1.): # 1: Bayes' rule to first order; 0: nothing happens
+         strength=1., # 1: Bayes' rule to first order; 0: nothing happens
+         inner=1): # steps, each from where the one before arrived
     "Word probabilities given a control that only a network can tell, like `logp`: q ∝ p·exp(strength · ∂ log P/∂p)."
-    with torch.enable_grad():
-        p = logp.detach().exp().requires_grad_()
-        g, = torch.autograd.grad(log_prob(p).sum(), p)
-    return (logp + strength * g.nan_to_num(0, 0, 0)).log_softmax(-1).exp()
+    for _ in range(inner):
+        with torch.enable_grad():
+            p = logp.detach().exp().requires_grad_()
+            g, = torch.autograd.grad(log_prob(p).sum(), p)
+        logp = (logp + strength * g.nan_to_num(0, 0, 0)).log_softmax(-1)
+    return logp.exp()
 
 # %% ../nbs/09_controls.ipynb #0582b770
 @cache
@@ -442,7 +445,7 @@ def reader_for(lm): # `DiffusionLM`
 
 class Syntactic(Control):
     "A wish about tags or tree; `reader` is a `SyntaxClassifier`, by default the one that is shipped with the model."
-    size, reader = 1., None # how far it leans, against `guidance`
+    size, inner, reader = 1., 1, None # how far and how often it leans at each diffusion step
     def bind(self, lm):
         "Find the reader; BadInput if it belongs to another model, or does not know what is wished."
         if not lm.mask_pads: raise BadInput(f'{type(self).__name__} needs a model that knows the length beforehand (mask_pads)')
@@ -463,7 +466,7 @@ class Syntactic(Control):
     def posteriors(self, controls, # of this kind, one a row
                    logp, mask, strength=1.):
         "Word probabilities of each row given its wish, like `logp`."
-        return lean(lambda p: self.told(controls, *self.reader.scores(p, mask), mask.sum(1) - 2), logp, strength * self.size)
+        return lean(lambda p: self.told(controls, *self.reader.scores(p, mask), mask.sum(1) - 2), logp, strength * self.size, self.inner)
     def posterior(self, logp, mask, strength=1.):
         "Word probabilities given the wish, like `logp`."
         return self.posteriors([self] * len(logp), logp, mask, strength)
@@ -471,9 +474,8 @@ class Syntactic(Control):
         "How well the text obeys, 0 to 1, as the judge sees it."
         raise NotImplementedError
     def check(self, words):
-        "Does the text obey wholly, as the shipped judge sees it?"
-        from diffusion_lm_nb.oracles import make_judge
-        return self.score(words, make_judge()) == 1
+        "Does the text obey wholly, as the shipped judge sees it? (Chapter 10 sets `make_judge`.)"
+        return self.score(words, self.make_judge()) == 1
 
 # %% ../nbs/09_controls.ipynb #c5296477
 class PartsOfSpeech(Syntactic):

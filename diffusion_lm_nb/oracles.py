@@ -720,3 +720,5 @@ class Judge:
 def make_judge(oracle=None): # as in `Judge`
     "A `Judge`, made once."
     return Judge(oracle)
+
+Syntactic.make_judge = staticmethod(make_judge) # who answers `check`
