@@ -420,7 +420,7 @@ class Reader(nn.Module, Pretrained):
         self.lexicon, self.tags, self.labels, self.kind = Vocab(words), tags, labels, body
         self.label_ids = {l: i + 1 for i, l in enumerate(labels)}
         self.emb, self.spell, self.drop, d = nn.Embedding(len(words), dim), Spelling(letters), nn.Dropout(dropout), dim + 64
-        if body == 'lstm': self.body = nn.LSTM(d, width // 2, layers, batch_first=True, bidirectional=True, dropout=dropout)
+        if body == 'lstm': self.body = nn.LSTM(d, width // 2, layers, batch_first=True, bidirectional=True, dropout=dropout if layers > 1 else 0)
         else:
             self.up, self.convs = nn.Linear(d, width), nn.ModuleList(nn.Conv1d(width, 2 * width, 3, padding=1) for _ in range(layers))
             self.norms, self.norm = nn.ModuleList(nn.LayerNorm(width) for _ in range(layers)), nn.LayerNorm(width)

@@ -2,17 +2,18 @@
 
 # %% auto #0
 __all__ = ['dlm_evaluate', 'PROTOCOLS', 'COLUMNS', 'dlm_reproduce', 'distinct', 'self_bleu', 'text_hash', 'in_train', 'bootstrap',
-           'part_scores', 'success_rows', 'fill', 'infill_scores', 'known_share', 'fluency', 'text_figures',
-           'evaluate_rows', 'fit_ngram', 'check_row', 'evaluate_file', 'pick', 'run_job', 'cell', 'headline',
-           'report_table', 'figure_uri', 'report_figure', 'report_html', 'landmarks', 'reproduce']
+           'part_scores', 'success_rows', 'fill', 'bertscore', 'infill_scores', 'known_share', 'fluency',
+           'text_figures', 'evaluate_rows', 'fit_ngram', 'check_row', 'evaluate_file', 'pick', 'run_job', 'shown',
+           'cell', 'headline', 'report_table', 'figure_uri', 'report_figure', 'chart_figure', 'report_html',
+           'landmarks', 'reproduce']
 
 # %% ../nbs/13_reproduction.ipynb #da73060d
-import base64, hashlib, html, io, json, math, random, sys, time
+import base64, hashlib, html, io, json, math, random, re, sys, time
 from pathlib import Path
-import torch
+import torch, torch.nn.functional as F
 from .data import *
 from .controls import *
-from .denoiser import weights_home
+from .denoiser import read_config, weights_home
 from .oracles import *
 from .sampling import bar, load_model, positive, read_shard
 from .training import command, keyed_generator
@@ -92,6 +93,14 @@ def fill(infill, middle): # Infill with one gap, str -> words
     return [w for p in infill.parts for w in ([p] if isinstance(p, str) else middle.split())]
 
 # %% ../nbs/13_reproduction.ipynb #76c8d99f
+def bertscore(found, references): # texts; lists of texts
+    "Mean BERTScore F1 times 100; None where bert-score or its model is not at hand."
+    try:
+        from bert_score import score
+        return 100 * float(score(found, references, lang='en')[2].mean())
+    except Exception: return None      # not installed, or no model in the cache and no network to fetch it
+
+# %% ../nbs/13_reproduction.ipynb #e9f371d5
 def infill_scores(rows): # rows of dlm-infill that have references -> dict
     "BLEU-4 (sacrebleu) of the MBR choice, whole text and gap alone; ROUGE-L and CIDEr of its gap, the latter times 100 as papers print it; and whether the context came back."
     from sacrebleu.metrics import BLEU
@@ -100,7 +109,7 @@ def infill_scores(rows): # rows of dlm-infill that have references -> dict
     kept = [Infill.parse(r['target']).check(t.split()) for r in rows for t in r['texts']]
     out = dict(context_kept=sum(kept) / len(kept))
     rows = [r for r in rows if r['references']]
-    if not rows: return out | dict(bleu4=None, bleu4_gap=None, rouge_l=None, cider=None)
+    if not rows: return out | dict(bleu4=None, bleu4_gap=None, rouge_l=None, cider=None, bertscore=None)
     said = [(c := Infill.parse(r['target']), ' '.join(w for g in c.gaps(r['best'].split()) for w in g)) for r in rows]
     most = max(len(r['references']) for r in rows)
     refs = [[r['references'][min(k, len(r['references']) - 1)] for r in rows] for k in range(most)]
@@ -109,7 +118,7 @@ def infill_scores(rows): # rows of dlm-infill that have references -> dict
     scores = Cider().compute_score({k: [plain(x) for x in r['references']] for k, r in enumerate(rows)}, {k: [plain(gap)] for k, (_, gap) in enumerate(said)})
     return out | dict(bleu4=bleu([r['best'] for r in rows], [[' '.join(fill(c, ref)) for (c, _), ref in zip(said, rs)] for rs in refs]),
         bleu4_gap=bleu([plain(gap) for _, gap in said], [[plain(x) for x in rs] for rs in refs]),
-        rouge_l=100 * sum(max(rouge.score(ref, gap)['rougeL'].fmeasure for ref in r['references']) for r, (_, gap) in zip(rows, said)) / len(rows), cider=100 * float(scores[0]))
+        rouge_l=100 * sum(max(rouge.score(ref, gap)['rougeL'].fmeasure for ref in r['references']) for r, (_, gap) in zip(rows, said)) / len(rows), cider=100 * float(scores[0]), bertscore=bertscore([gap for _, gap in said], [r['references'] for r in rows]))
 
 # %% ../nbs/13_reproduction.ipynb #43bd129f
 def known_share(texts, vocab): # lists of words; a `Vocab`
@@ -184,7 +193,7 @@ def evaluate_file(
 dlm_evaluate = command(evaluate_file, pos=['file'])
 
 # %% ../nbs/13_reproduction.ipynb #530f93fc
-PROTOCOLS = dict(quick=dict(targets=8, n=5, steps=50), cpu=dict(targets=40, n=5, steps=50), full=dict(targets=200, n=50, steps=50))
+PROTOCOLS = dict(quick=dict(targets=6, n=4, steps=50), cpu=dict(targets=40, n=5, steps=50), full=dict(targets=200, n=50, steps=50))
 
 # %% ../nbs/13_reproduction.ipynb #117b0ba5
 def pick(seq, n, seed=0): # n of them, spread evenly in a seeded order
@@ -215,6 +224,14 @@ def run_job(lm, task, method, P, path, steps, seed, model, shard=(0, 1)): # shar
             rows[j] = row; f.write(json.dumps(row, ensure_ascii=False) + '\n'); f.flush()
         run_targets(lm, controls, P['n'], todo, emit, seed, steps, progress=bar(len(todo), task) if todo else None)
     return [rows[j] for j in range(i, len(wanted), N)]
+
+# %% ../nbs/13_reproduction.ipynb #8f81c2eb
+def shown(target): # as in a row -> str
+    "A target as a reader wants to see it."
+    if not isinstance(target, dict): return str(target) if isinstance(target, (str, int)) or target is None else ' '.join(map(str, target))
+    parts = [' '.join(target[k]) if k in ('pos', 'attr', 'semantic') else re.sub(r' _\)', ')', target[k]) if k == 'tree' else ', '.join(f'{l} {i}–{j}' for i, j, l in target[k]) if k == 'spans' else f'{target[k]} words'
+             for k in ('pos', 'tree', 'spans', 'length', 'attr', 'semantic') if k in target]
+    return ' · '.join(parts)
 
 # %% ../nbs/13_reproduction.ipynb #f7d48b33
 COLUMNS = [('task', 'task'), ('method', 'method'), ('success', 'success'), ('interval', '95 %'), ('parts', 'parts'), ('bleu4', 'BLEU-4'), ('rouge_l', 'ROUGE-L'), ('context_kept', 'context'),
@@ -280,17 +297,37 @@ def report_figure(report): # -> matplotlib figure
     return fig
 
 # %% ../nbs/13_reproduction.ipynb #8a8b18d8
+def chart_figure(tree, text): # brackets of the wish; a text -> matplotlib figure
+    "p(constituent) of each span of the text, by the E2E model's reader, and the wished spans as boxes."
+    from matplotlib.figure import Figure
+    from matplotlib.patches import Rectangle
+    wish, words, reader, vocab = SyntaxTree(tree), text.split(), syntax_reader('e2e-syntax'), Vocab(read_config(weights_home()/'e2e', ['words'])['words'])
+    ids, mask = pad_batch([vocab.encode(words)], vocab.pad)
+    with torch.no_grad(): scores = reader.scores(F.one_hot(ids, len(vocab)).float(), mask)[1]
+    n = mask.sum(1) - 2
+    p = brackets(bracket_scores(scores), n)[0] * (1 - bracket_scores(scores).neg()[0].exp())              # a bracket, and not ∅
+    fig = Figure(figsize=(6, 5), layout='constrained'); ax = fig.subplots()
+    ax.imshow(torch.where(torch.ones_like(p).triu() > 0, p, torch.nan), cmap='Greys', vmin=0, vmax=1)
+    for (i, j), l in wish.chart.items():
+        ax.add_patch(Rectangle((j - .5, i - .5), 1, 1, fill=False, ec='k', lw=1.2)); ax.text(j, i, l, ha='center', va='center', fontsize=5, color='w' if p[i, j] > .5 else 'k')
+    ax.set_xticks(range(len(words)), words, rotation=90, fontsize=7); ax.set_yticks(range(len(words)), words, fontsize=7)
+    ax.set_xlabel('last word'); ax.set_ylabel('first word')
+    return fig
+
+# %% ../nbs/13_reproduction.ipynb #74e7fd75
 def report_html(report): # -> str
     "A page that stands alone: table, picture, unselected texts."
     esc = lambda s: html.escape(str(s))
     cols = [(k, n) for k, n in COLUMNS if any(cell(r, k) != '–' for r in report['rows'])]
     rows = ''.join('<tr>' + ''.join(f'<td>{esc(cell(r, k))}</td>' for k, _ in cols) + '</tr>' for r in report['rows'])
-    texts = ''.join(f'<h3>{esc(k)}</h3><dl>' + ''.join((f'<dt>{esc(t)}</dt>' if t != 'None' else '') + f'<dd>{esc(x)}</dd>' for t, x in v) + '</dl>' for k, v in report['samples'].items())
+    texts = ''.join(f'<h3>{esc(k)}</h3><dl>' + ''.join((f'<dt>{esc(t)}</dt>' if t != 'None' else '') + f'<dd>{esc(x)}</dd>' for t, x, *_ in v) + '</dl>' for k, v in report['samples'].items())
+    trees = next((v for k, v in report['samples'].items() if k == 'tree · diffusion'), None) if report['model'] == 'e2e' else None
+    chart = f'<h2>A wished tree, and what the reader sees in the text</h2><p><img alt="parse chart" src="{figure_uri(chart_figure(trees[0][2], trees[0][1]))}"></p>' if trees else ''
     note = '' if report['protocol'] == 'full' else '<p>This is a sample of the full protocol (200 targets × 50 texts).</p>'
     return f"""<!doctype html><html lang="en"><meta charset="utf-8"><meta name="viewport" content="width=device-width"><title>Diffusion-LM, reproduction: {esc(report['protocol'])}</title>
 <style>body{{font:16px/1.5 Georgia,serif;max-width:60rem;margin:2rem auto;padding:0 1rem;color:#222}}table{{border-collapse:collapse;font:13px/1.4 sans-serif}}td,th{{padding:.3rem .6rem;border-bottom:1px solid #ccc;text-align:right}}td:nth-child(-n+2),th:nth-child(-n+2){{text-align:left}}img{{max-width:100%}}dt{{font:13px monospace;color:#555;margin-top:.6rem}}dd{{margin:0}}</style>
 <h1>Diffusion-LM: {esc(report['protocol'])} protocol</h1><p>Model {esc(report['model'])}, {report['steps']} diffusion steps, seed {report['seed']}. Texts are unselected: the first of each target.</p>{note}
-<table><tr>{''.join(f'<th>{esc(n)}</th>' for _, n in cols)}</tr>{rows}</table><p><img alt="success and variety by task" src="{figure_uri(report_figure(report))}"></p>{texts}</html>"""
+<table><tr>{''.join(f'<th>{esc(n)}</th>' for _, n in cols)}</tr>{rows}</table><p><img alt="success and variety by task" src="{figure_uri(report_figure(report))}"></p>{chart}{texts}</html>"""
 
 # %% ../nbs/13_reproduction.ipynb #9d560fd4
 def landmarks(rows, tasks, free, P, seed, model, kn, judge): # rows of the report; unguided texts; the protocol; as in `reproduce` -> rows
@@ -346,7 +383,7 @@ def reproduce(
         if not rows: continue
         r = evaluate_rows(rows, kn, judge)
         if task == 'free': free = [t for row in rows for t in row['texts']]
-        report['rows'].append(r); report['sizes'][task] = [target_control(task, row['target']).min_words for row in rows] if task not in ('free', 'infill') else []; report['samples'][f'{task} · {method}'] = [[str(row['target']), row['texts'][0]] for row in rows][:10]
+        report['rows'].append(r); report['sizes'][task] = [target_control(task, row['target']).min_words for row in rows] if task not in ('free', 'infill') else []; report['samples'][f'{task} · {method}'] = [[shown(row['target']), row['texts'][0], *([row['target']['tree']] if task == 'tree' else [])] for row in rows][:10]
         spent = time.time() - started
         say(f'[{k + 1}/{len(jobs)}] {task} · {method}: {headline(r)}; {spent:.0f} s so far, about {spent / (k + 1) * (len(jobs) - k - 1):.0f} s left')
     if N > 1: return say(f'shard {shard} is done; when all are, the same command without --shard writes the report')

@@ -315,3 +315,43 @@ def test_teacher():
     assert t.nats([['a'] * 63]) == [None] and lm_score(t, [['a'] * 63]) is None
     words = swap_names(good, [('name', 'The Eagle')], dict(name=[['Luna']]), torch.Generator().manual_seed(0))
     assert words == 'Luna is a cheap pub near the river .'.split()
+
+# --- the commands
+
+@pytest.mark.parametrize('task, line, says', [
+    ('pos', '{"pos": ["NUON"]}', 'NUON'), ('tree', '{"tree": "(S (NP a)"}', 'not a tree'), ('spans', '{"spans": [[2, 1, "NP"]]}', '2 to 1'), ('spans', '{"spans": [[70, 71, "NP"]]}', '72 words'),
+    ('pos', '{"tree": "(S (NP a))"}', 'target of pos'), ('length+tree', '{"length": 8, "tree": "(S (NP a b) (VP c))"}', '3 and 8'), ('spans', '{"spans": [[0, 1, "WHADJP"]]}', 'WHADJP')])
+def test_bad_targets_at_the_shell(task, line, says, tmp_path, capsys):
+    good = dict(pos='{"pos": ["DET"]}', tree='{"tree": "(S (NP a))"}', spans='{"spans": [[0, 1, "NP"]]}').get(task, line)
+    (f := tmp_path/'t.jsonl').write_text(good + '\n' + line + '\n')
+    assert dlm_control([task, '--targets', str(f), '--out', str(tmp_path/'rows.jsonl'), '--model', 'grammar', '--n', '1']) == 2
+    out, err = capsys.readouterr()
+    assert says in err and out == '' and len(err.strip().splitlines()) == 1 and not (tmp_path/'rows.jsonl').exists()
+
+def test_rows_of_syntax_are_judged(tmp_path, capsys):
+    from diffusion_lm_nb.reproduction import dlm_evaluate
+    (f := tmp_path/'t.jsonl').write_text('{"pos": ["DET", "PROPN", "AUX", "DET", "NOUN", "PUNCT"]}\n{"pos": ["DET", "PROPN", "VERB", "ADJ", "NOUN", "PUNCT"]}\n')
+    out = tmp_path/'rows.jsonl'
+    args = ['pos', '--targets', str(f), '--model', 'grammar', '--n', '2', '--steps', '10', '--out', str(out)]
+    assert dlm_control(args) == 0
+    whole = out.read_text()
+    out.write_text(whole[:-25])                                                        # killed in the last row
+    assert dlm_control(args) == 0
+    assert [json.loads(l)['texts'] for l in out.read_text().splitlines()] == [json.loads(l)['texts'] for l in whole.splitlines()]
+    capsys.readouterr()
+    assert dlm_evaluate([str(out), '--json']) == 0
+    r = json.loads(capsys.readouterr().out)
+    assert r['success'] > .8 and r['oracle'] == 'judge' and r['lm_score'] > 1 and len(r['by_target']) == 2
+    assert dlm_evaluate([str(out), '--oracle', 'nobody']) == 2
+    assert 'no oracle' in capsys.readouterr().err
+
+def test_shards_make_one_report(tmp_path, capsys):
+    from diffusion_lm_nb import reproduction
+    reproduction.PROTOCOLS['glance'] = dict(targets=3, n=1, steps=4)
+    args = ['--protocol', 'glance', '--tasks', 'pos,length', '--model', 'e2e']
+    assert reproduction.dlm_reproduce([*args, '--out', str(tmp_path/'one')]) == 0
+    for i in range(2): assert reproduction.dlm_reproduce([*args, '--out', str(tmp_path/'two'), '--shard', f'{i}/2']) == 0
+    assert not (tmp_path/'two/report.json').exists()
+    assert reproduction.dlm_reproduce([*args, '--out', str(tmp_path/'two')]) == 0
+    one, two = (json.loads((tmp_path/f/'report.json').read_text()) for f in ('one', 'two'))
+    assert one['samples'] == two['samples']
