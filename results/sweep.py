@@ -15,9 +15,9 @@ from diffusion_lm_nb.data import load_corpus, write_atomic
 from diffusion_lm_nb.oracles import make_judge
 from diffusion_lm_nb.reproduction import distinct, fluency, success_rows
 
-TABLE, TARGETS, TEXTS, STEPS = Path(__file__).parent/'sweep.json', 16, 2, 50
-OURS = [dict(size=s, inner=i) for s, i in ((.5, 1), (1, 1), (2, 1), (4, 1), (1, 2), (1, 3), (2, 2))]
-PAPER = [dict(fluency=λ, lr=η, inner=3) for λ, η in ((1e-4, .05), (1e-4, .1), (1e-4, .2), (1e-3, .1), (1e-2, .1))]
+TABLE, TARGETS, TEXTS, STEPS = Path(__file__).parent/"sweep.json", 10, 2, 50
+OURS = [dict(size=s, inner=i) for s, i in ((.5, 1), (1, 1), (2, 1), (4, 1), (1, 2), (1, 3))]
+PAPER = [dict(fluency=λ, lr=η, inner=3) for λ, η in ((1e-4, .1), (1e-4, .2), (1e-3, .1))]
 lm, labeller, valid = DiffusionLM.from_pretrained('e2e'), make_judge('labeller'), load_corpus('e2e', 'valid')
 
 def targets(task): # -> targets, their sentences
