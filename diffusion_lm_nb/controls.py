@@ -5,14 +5,15 @@ __all__ = ['FRIENDLY', 'GAP', 'LABELS', 'UPOS', 'PENN', 'TASKS', 'METHODS', 'PAP
            'dlm_infill', 'contains', 'phrase_starts', 'SemanticContent', 'semantic_labels', 'label_classifier',
            'make_semantic', 'Length', 'gap_scores', 'Infill', 'plain_label', 'read_tree', 'tree_text', 'tree_spans',
            'chains', 'spans_tree', 'inside', 'brackets', 'gold_chart', 'bracket_scores', 'tree_log_prob', 'SyntaxHead',
-           'syntax_loss', 'SyntaxClassifier', 'make_syntax', 'lean', 'syntax_reader', 'reader_for', 'Syntactic',
-           'PartsOfSpeech', 'tree_f1', 'SyntaxTree', 'SyntaxSpan', 'ByReader', 'Jointly', 'make_labels', 'Label',
-           'split_task', 'real_words', 'single_control', 'target_control', 'read_targets', 'read_rows', 'rows_begun',
-           'run_targets', 'semantic_classifier', 'with_method', 'control_texts', 'shipped_targets', 'read_items',
-           'hidden_words', 'LeftOnly', 'infill_by', 'frequent_words', 'infill_row', 'infill_texts']
+           'syntax_loss', 'SyntaxClassifier', 'make_syntax', 'lean', 'syntax_reader', 'reads', 'reader_for',
+           'warn_once', 'Syntactic', 'PartsOfSpeech', 'tree_f1', 'SyntaxTree', 'SyntaxSpan', 'ByReader', 'Jointly',
+           'make_labels', 'Label', 'split_task', 'real_words', 'single_control', 'target_control', 'read_targets',
+           'read_rows', 'rows_begun', 'run_targets', 'semantic_classifier', 'with_method', 'control_texts',
+           'shipped_targets', 'read_items', 'hidden_words', 'LeftOnly', 'infill_by', 'frequent_words', 'infill_row',
+           'infill_texts']
 
 # %% ../nbs/09_controls.ipynb #4e6886c5
-import json, re, time
+import json, re, sys, time
 from collections import Counter
 from functools import cache
 from importlib.resources import files
@@ -251,15 +252,17 @@ def read_tree(text): # brackets, with or without ROOT, functions, traces, tags
 
 # %% ../nbs/09_controls.ipynb #24ff7d0a
 def tree_text(tree): # `nltk.Tree`
-    "Its brackets on one line."
-    return ' '.join(str(tree).split())
+    "Its brackets on one line; words that are brackets are written as the Penn Treebank writes them."
+    if isinstance(tree, str): return tree.replace('(', '-LRB-').replace(')', '-RRB-')
+    return f'({tree.label()} {" ".join(map(tree_text, tree))})'
 
 # %% ../nbs/09_controls.ipynb #6bcd4be5
 def tree_spans(tree): # `nltk.Tree`
     "The constituents: a list of (first word, last word, label), words counted from 0, outer before inner."
-    out = []
+    out, low = [], [t.label() for t in tree.subtrees() if len(t) == 1 and isinstance(t[0], str)]
+    tagged = any(l not in LABELS for l in low)                                 # else INTJ and X, which are tags and labels, are labels
     def walk(t, i): # -> number of the word after it
-        if isinstance(t, str) or len(t) == 1 and isinstance(t[0], str) and (t.label() in UPOS or t.label() not in LABELS): return i + 1   # a word, or its tag
+        if isinstance(t, str) or len(t) == 1 and isinstance(t[0], str) and (t.label() not in LABELS or tagged and t.label() in UPOS): return i + 1   # a word, or its tag
         at, j = len(out), i
         out.append(None)
         for c in t: j = walk(c, j)
@@ -343,9 +346,11 @@ class SyntaxHead(nn.Module):
         super().__init__()
         self.tag, self.first, self.last = nn.Linear(width, tags), nn.Linear(2 * width, hidden), nn.Linear(2 * width, hidden)
         self.label = nn.Linear(hidden, labels)
-    def forward(self, h): # (batch, n + 2, width), START and END included
-        "Log-odds of the tags `(batch, n, tags)`, scores of the spans `(batch, n, n, labels)`."
+    def forward(self, h, # (batch, n + 2, width), START and END included
+                spans=True): # False: tags only
+        "Log-odds of the tags `(batch, n, tags)`, scores of the spans `(batch, n, n, labels)` or None."
         w = h[:, 1:-1]
+        if not spans: return self.tag(w), None
         first, last = self.first(torch.cat([w, h[:, :-2]], -1)), self.last(torch.cat([w, h[:, 2:]], -1))
         return self.tag(w), self.label(F.relu(first[:, :, None] + last[:, None]))
 
@@ -381,11 +386,12 @@ class SyntaxClassifier(nn.Module, Pretrained):
         "What each noisy vector says by itself, `(batch, length, vocab)`: Bayes' rule of chapter 04."
         a, σ = self.schedule.coefs(t)
         return (a / σ ** 2 * (x.float() @ self.E.T - a / 2 * self.E.pow(2).sum(-1))).softmax(-1)
-    def scores(self, p, mask): # (batch, length, vocab) beliefs, START and END included; (batch, length)
+    def scores(self, p, mask, # (batch, length, vocab) beliefs, START and END included; (batch, length)
+               spans=True): # False: tags only
         "As `SyntaxHead` gives them."
         h = p @ self.read.weight
         for b in self.blocks: h = b(h, mask[:, None, None])
-        return self.head(self.norm(h))
+        return self.head(self.norm(h), spans)
     def forward(self, p, mask, tags, chart, has_tree): # as in `scores` and `syntax_loss`
         "The loss and its parts: what `fit` calls."
         return syntax_loss(*self.scores(p, mask), mask.sum(1) - 2, tags, chart, has_tree)
@@ -397,7 +403,8 @@ def make_syntax(preset, examples, seed):
     lm = DiffusionLM.from_pretrained(args.pop('lm'))
     examples = [e for e in examples if e.tags and len(e.words) <= lm.length - 2]
     if not examples: raise BadInput('no text with tags; a classifier of syntax needs texts with tags and trees, as the grammar has them')
-    trees = [chains(tree_spans(read_tree(e.tree))) if e.tree else None for e in examples]
+    read = [read_tree(e.tree) if e.tree else None for e in examples]
+    trees = [chains(tree_spans(t)) if t is not None and len(t.leaves()) == len(e.words) else None for e, t in zip(examples, read)]
     labels = [l for l, n in Counter(l for t in trees if t for l in t.values()).most_common() if n >= 20 or '+' not in l]
     clf = SyntaxClassifier.for_model(lm, UPOS, labels, **args)
     batches = Batches([lm.vocab.encode(e.words) for e in examples], lm.vocab.pad, preset.batch_size, seed)
@@ -420,8 +427,8 @@ PRESETS['grammar-syntax'] = Preset('syntax', 'grammar', dict(lm='grammar', width
 # %% ../nbs/09_controls.ipynb #eb4fd0d7
 def lean(log_prob, # (batch, length, vocab) probabilities -> (batch,) log P(control)
          logp, # (batch, length, vocab); −inf where a word cannot stand
-         strength=1., # 1: Bayes' rule to first order; 0: nothing happens
-         inner=1): # steps, each from where the one before arrived
+         strength=1., # with one step 1: Bayes' rule to first order; 0: nothing happens
+         inner=1): # steps, each from where the one before arrived; k of them count the evidence about k times
     "Word probabilities given a control that only a network can tell, like `logp`: q ∝ p·exp(strength · ∂ log P/∂p)."
     for _ in range(inner):
         with torch.enable_grad():
@@ -436,37 +443,49 @@ def syntax_reader(name): # of a shipped model, or a folder
     "A classifier of tags and trees, loaded once."
     return SyntaxClassifier.from_pretrained(name).requires_grad_(False)
 
+def reads(reader, lm): # a `SyntaxClassifier`, a `DiffusionLM`
+    "Was the classifier trained on this model's beliefs?"
+    return reader.E.shape == lm.emb.E.shape and (reader.E.to(lm.device) - lm.emb.E).abs().max() < .05
+
 def reader_for(lm): # `DiffusionLM`
     "The shipped classifier that was trained on this model's beliefs."
     for name in shipped(('tags', 'labels', 'vocab_size')):
-        r = syntax_reader(name)
-        if r.E.shape == lm.emb.E.shape and (r.E.to(lm.device) - lm.emb.E).abs().max() < .05: return r.to(lm.device)
-    raise BadInput('no classifier of syntax is shipped for this model; train one (dlm-train e2e-syntax, with its own texts) and name it')
+        if reads(syntax_reader(name), lm): return syntax_reader(name)
+    raise BadInput('no classifier of syntax is shipped for this model; train one (dlm-train e2e-syntax --data YOUR_TEXTS --lm YOUR_MODEL --out FOLDER) and give it: --classifier FOLDER, or reader=…')
+
+@cache
+def warn_once(message):
+    "Say it on stderr, the first time."
+    print(message, file=sys.stderr)
 
 class Syntactic(Control):
     "A wish about tags or tree; `reader` is a `SyntaxClassifier`, by default the one that is shipped with the model."
-    size, inner, reader = 1., 1, None # how far and how often it leans at each diffusion step
+    size, inner, spans = 1., 1, True # how far and how often it leans at each diffusion step; False: tags are enough
+    reader = given = None # the classifier in use, and the one that was asked for
     def bind(self, lm):
-        "Find the reader; BadInput if it belongs to another model, or does not know what is wished."
+        "Find the reader; BadInput if it belongs to another model."
         if not lm.mask_pads: raise BadInput(f'{type(self).__name__} needs a model that knows the length beforehand (mask_pads)')
-        if self.reader is None: self.reader = reader_for(lm)
-        if self.reader.E.shape != lm.emb.E.shape: raise BadInput('the classifier of syntax was trained for another model')
+        r = self.given or self.reader
+        if r is None or not reads(r, lm):
+            if self.given is not None: raise BadInput('the classifier of syntax was trained for another model; train one for this model')
+            r = reader_for(lm)
+        self.reader = r.to(lm.device)
         return super().bind(lm)
     @property
     def kind(self):
-        "Rows of one kind and one reader are asked together."
-        return type(self), self.reader
+        "Rows of one kind, reader and strength are asked together."
+        return type(self), self.reader, self.size, self.inner
     @staticmethod
     def told(controls, tag_odds, scores, n): # one a row; as `SyntaxHead` gives them; (rows,) words
         "log P of each row's wish, `(rows,)`."
         raise NotImplementedError
     def log_prob(self, logp, mask):
         "log P(control | beliefs), `(batch,)`."
-        return self.told([self] * len(logp), *self.reader.scores(logp.exp(), mask), mask.sum(1) - 2)
+        return self.told([self] * len(logp), *self.reader.scores(logp.exp(), mask, self.spans), mask.sum(1) - 2)
     def posteriors(self, controls, # of this kind, one a row
                    logp, mask, strength=1.):
         "Word probabilities of each row given its wish, like `logp`."
-        return lean(lambda p: self.told(controls, *self.reader.scores(p, mask), mask.sum(1) - 2), logp, strength * self.size, self.inner)
+        return lean(lambda p: self.told(controls, *self.reader.scores(p, mask, self.spans), mask.sum(1) - 2), logp, strength * self.size, self.inner)
     def posterior(self, logp, mask, strength=1.):
         "Word probabilities given the wish, like `logp`."
         return self.posteriors([self] * len(logp), logp, mask, strength)
@@ -474,17 +493,19 @@ class Syntactic(Control):
         "How well the text obeys, 0 to 1, as the judge sees it."
         raise NotImplementedError
     def check(self, words):
-        "Does the text obey wholly, as the shipped judge sees it? (Chapter 10 sets `make_judge`.)"
-        return self.score(words, self.make_judge()) == 1
+        "Does the text obey wholly, its length too, as the shipped judge sees it? (Chapter 10 sets `make_judge`.)"
+        n, _ = self.plan(None, None)
+        return n in (None, len(words)) and self.score(words, self.make_judge()) == 1
 
 # %% ../nbs/09_controls.ipynb #c5296477
 class PartsOfSpeech(Syntactic):
     "The words have these tags, in this order: PartsOfSpeech(['DET', 'NOUN', …]), universal tags."
+    spans, inner = False, 3
     def __init__(self, tags, reader=None): # list of str, or one string with spaces
         self.tags = tags.split() if isinstance(tags, str) else list(tags)
         if not self.tags: raise BadInput('no tags are wanted')
         if wrong := [t for t in self.tags if t not in UPOS]: raise BadInput(f'no tag {str(wrong[0])[:50]!r}; there are {" ".join(UPOS)}')
-        self.min_words, self.reader, self.label_key = len(self.tags), reader, ('pos', *self.tags)
+        self.min_words, self.given, self.label_key = len(self.tags), reader, ('pos', *self.tags)
     def plan(self, lm, gen):
         "A word for each tag."
         return len(self.tags), {}
@@ -494,8 +515,8 @@ class PartsOfSpeech(Syntactic):
         for row, c in zip(k, controls): row[:len(c.tags)] = torch.tensor([c.reader.tag_ids[t] for t in c.tags])
         return -F.cross_entropy(tag_odds.transpose(1, 2), k.to(tag_odds.device), ignore_index=-1, reduction='none').sum(1)
     def score(self, words, judge):
-        "The share of the wished tags that stand in their places."
-        return sum(a == b for a, b in zip(judge.tag(words), self.tags)) / len(self.tags)
+        "The share of the wished tags that stand in their places; a longer text is cut, and what is missing is wrong."
+        return sum(a == b for a, b in zip(judge.tag(list(words)[:len(self.tags)]), self.tags)) / len(self.tags)
     def __repr__(self): return f'PartsOfSpeech({" ".join(self.tags)!r})'
 
 # %% ../nbs/09_controls.ipynb #48fd807f
@@ -505,11 +526,17 @@ def tree_f1(a, b): # lists of (first, last, label)
     return 2 * sum((a & b).values()) / (sum(a.values()) + sum(b.values())) if a or b else 1.
 
 class SyntaxTree(Syntactic):
-    "The text has this tree; its leaves only count: SyntaxTree('(S (NP _ _) (VP _ (NP _)) _)')."
+    "The text has this tree; of its leaves only the number matters: SyntaxTree('(S (NP _ _) (VP _ (NP _)) _)')."
     def __init__(self, tree, reader=None): # brackets, or an `nltk.Tree`
         self.tree = read_tree(tree_text(tree) if hasattr(tree, 'leaves') else tree)
         self.spans, self.n = tree_spans(self.tree), len(self.tree.leaves())
-        self.chart, self.min_words, self.reader, self.label_key = chains(self.spans), self.n, reader, ('tree', self.n, *self.spans)
+        self.chart, self.min_words, self.given, self.label_key = chains(self.spans), self.n, reader, ('tree', self.n, *self.spans)
+    def bind(self, lm):
+        "As `Syntactic`; a label that the reader has never seen is said on stderr, and cannot be steered for."
+        super().bind(lm)
+        known = {x for l in self.reader.labels for x in l.split('+')}
+        if wrong := sorted({l for *_, l in self.spans} - known): warn_once(f'the model has no texts with {wrong[0]}, it knows {" ".join(sorted(known))}; that bracket is not steered for')
+        return self
     def plan(self, lm, gen):
         "A word for each leaf."
         return self.n, {}
@@ -524,11 +551,12 @@ class SyntaxTree(Syntactic):
 # %% ../nbs/09_controls.ipynb #94eefc5f
 class SyntaxSpan(Syntactic):
     "Words `first` to `last` are a constituent with this label: SyntaxSpan(3, 5, 'PP'); words are counted from 0, START is none."
+    size = 2.
     def __init__(self, first, last, label, reader=None):
         if any(not isinstance(i, int) or isinstance(i, bool) for i in (first, last)) or not 0 <= first <= last: raise BadInput(f'a span is its first and last word, counted from 0, not {str(first)[:20]} to {str(last)[:20]}')
         self.first, self.last, self.label = first, last, plain_label(str(label))
         if self.label not in LABELS: raise BadInput(f'no label {str(label)[:50]!r}; there are {" ".join(LABELS)}')
-        self.min_words, self.reader, self.label_key = last + 1, reader, ('spans', first, last, self.label)
+        self.min_words, self.given, self.label_key = last + 1, reader, ('spans', first, last, self.label)
     def bind(self, lm):
         "As `Syntactic`; BadInput also if the reader has never seen the label."
         super().bind(lm)
@@ -551,8 +579,12 @@ class ByReader(nn.Module):
     "Wishes about syntax as `LatentGuide` asks for them: label k is wish k, and log p(wish | x_t, t) is the reader's."
     def __init__(self, reader, wishes): # `SyntaxClassifier`; controls with a `label_key`
         super().__init__()
-        self.reader, self.wishes, self.labels = reader, wishes, [w.label_key for w in wishes]
-        self.E, self.schedule = reader.E, reader.schedule
+        self.reader, self.wishes, self.labels, self.schedule = reader, wishes, [w.label_key for w in wishes], reader.schedule
+        for w in wishes: w.reader = w.given = reader
+    @property
+    def E(self):
+        "The vectors of the words, `(vocab, dim)`."
+        return self.reader.E
     def log_prob(self, x, t, mask, index): # (batch, length, dim), (batch,), (batch, length); (batch, k) label numbers, −1 where there are fewer
         "log p(wish | x_t, t), summed over a row's wishes, `(batch,)`."
         tags, scores = self.reader.scores(self.reader.alone(x, t), mask)
@@ -566,8 +598,11 @@ class Jointly(nn.Module):
     "Several classifiers as one: their labels in a row, their log-probabilities added."
     def __init__(self, parts): # each with `labels`, `E`, `schedule` and `log_prob`
         super().__init__()
-        self.parts, self.labels = nn.ModuleList(parts), [l for p in parts for l in p.labels]
-        self.E, self.schedule = parts[0].E, parts[0].schedule
+        self.parts, self.labels, self.schedule = nn.ModuleList(parts), [l for p in parts for l in p.labels], parts[0].schedule
+    @property
+    def E(self):
+        "The vectors of the words, `(vocab, dim)`."
+        return self.parts[0].E
     def log_prob(self, x, t, mask, index): # as in `ByReader`
         "log p of all labels of a row, `(batch,)`."
         index, at, total = index.view(len(x), -1), 0, 0
@@ -719,7 +754,7 @@ def with_method(controls, method, lm, model='e2e', classifier=None, fluency=None
     parts = [p for c in controls for p in getattr(c, 'parts', [c])]
     syntax, semantic = [p for p in parts if isinstance(p, Syntactic)], [p for p in parts if isinstance(p, SemanticContent)]
     if classifier and syntax:
-        for p in syntax: p.reader = syntax_reader(classifier).to(lm.device)
+        for p in syntax: p.given = syntax_reader(classifier)
         classifier = None
     if method == 'diffusion' or not (syntax or semantic): return controls       # a length is set, in the paper too
     for p in syntax: p.bind(lm)
@@ -763,12 +798,13 @@ def control_texts(
     for k, c in enumerate(controls, 1):                            # a target that cannot be met is said before anything is written
         try: lm.request(0, seed, c)
         except BadInput as e: raise BadInput(f'target {k}: {e}') from None
-    have = rows_begun(out, [t for t, _ in wanted], n, targets, task=task, method=method, model=model, seed=seed, steps=steps)
+    given = {k: v for k, v in dict(classifier=classifier, fluency=fluency, lr=lr, inner=None if inner == 3 else inner).items() if v is not None}
+    have = rows_begun(out, [t for t, _ in wanted], n, targets, task=task, method=method, model=model, seed=seed, steps=steps, **{k: given.get(k) for k in ('classifier', 'fluency', 'lr', 'inner')})
     todo = [j for j in range(i, len(controls), N) if j not in have]
     Path(out).parent.mkdir(parents=True, exist_ok=True)
     with open(out, 'a', encoding='utf8') as f:
         def emit(j, texts, seconds):
-            f.write(json.dumps(dict(task=task, target=wanted[j][0], texts=texts, seconds=round(seconds, 3), method=method, model=model, number=j, seed=seed, steps=steps), ensure_ascii=False) + '\n'); f.flush()
+            f.write(json.dumps(dict(task=task, target=wanted[j][0], texts=texts, seconds=round(seconds, 3), method=method, model=model, number=j, seed=seed, steps=steps) | given, ensure_ascii=False) + '\n'); f.flush()
         run_targets(lm, controls, n, todo, emit, seed, steps, batch_size=batch_size, progress=bar(len(todo), task))
 
 def shipped_targets(task): # -> Path

@@ -10,7 +10,7 @@ from torch import nn
 from .data import *
 from .denoiser import Denoiser, Pretrained
 from .forward import make_schedule, q_sample
-from .sampling import posteriors
+from .sampling import asked_as, posteriors
 
 # %% ../nbs/08_guidance.ipynb #421c3a2c
 class LatentGuide:
@@ -196,8 +196,7 @@ class All(Control):
     @property
     def kind(self):
         "What it is made of: controls of one kind are asked together."
-        kinds = tuple(getattr(p, 'kind', p) for p in self.parts)
-        return self if kinds == tuple(self.parts) else kinds
+        return tuple(map(asked_as, self.parts))
     def posteriors(self, controls, # of this kind, one a row
                    logp, mask, strength=1.):
         "Word probabilities given one part after the other, in order."

@@ -8,7 +8,7 @@ __all__ = ['dlm_evaluate', 'PROTOCOLS', 'COLUMNS', 'dlm_reproduce', 'distinct', 
            'landmarks', 'reproduce']
 
 # %% ../nbs/13_reproduction.ipynb #da73060d
-import base64, hashlib, html, io, json, math, random, re, sys, time
+import base64, hashlib, html, io, json, math, platform, random, re, sys, time
 from pathlib import Path
 import torch, torch.nn.functional as F
 from .data import *
@@ -68,16 +68,17 @@ def success_rows(rows, judge=None): # rows of dlm-control; a `Judge`, the shippe
     rate = lambda rule: [mean([rule(c, w) for w in ts]) for c, ts in zip(controls, texts)]
     syntax = {*tasks} & {'pos', 'tree', 'spans'}
     def by(judge):
-        if syntax: judge.read_all([w for ts in texts for w in ts] + [(w + ['.'] * c.n)[:c.n] for k, ts in zip(controls, texts) for c in getattr(k, 'parts', [k]) if isinstance(c, SyntaxTree) for w in ts])
+        if syntax: judge.read_all([w for ts in texts for w in ts] + [w[:len(c.tags)] for k, ts in zip(controls, texts) for c in getattr(k, 'parts', [k]) if isinstance(c, PartsOfSpeech) for w in ts] + [(w + ['.'] * c.n)[:c.n] for k, ts in zip(controls, texts) for c in getattr(k, 'parts', [k]) if isinstance(c, SyntaxTree) for w in ts])
         return rate(lambda c, w: math.prod(part_scores(c, w, judge)))
     if syntax: judge = judge or make_judge()
     every = by(judge)
     out = dict(success=mean(every), interval=bootstrap(every), by_target=[round(v, 4) for v in every])
     if syntax: out['oracle'] = judge.name
-    if syntax and judge.name == 'judge': out['success_labeller'] = mean(by(make_judge('labeller')))
+    if syntax and judge.reader_name == 'judge': out['success_labeller'] = mean(by(make_judge('labeller')))
     if len(tasks) > 1:
-        for k, t in enumerate(sorted(tasks, key=['pos', 'tree', 'spans', 'length', 'semantic'].index)): out[f'success_{t}'] = mean(rate(lambda c, w: part_scores(c, w, judge)[k]))
-    for c in [c for k in controls for c in getattr(k, 'parts', [k])][:len(tasks)]:
+        kinds = dict(pos=PartsOfSpeech, tree=SyntaxTree, spans=SyntaxSpan, length=Length, semantic=SemanticContent)
+        for t in tasks: out[f'success_{t}'] = mean(rate(lambda c, w: math.prod(s for p, s in zip(c.parts, part_scores(c, w, judge)) if isinstance(p, kinds[t]))))
+    for c in {type(p): p for k in controls for p in getattr(k, 'parts', [k])}.values():
         if isinstance(c, Length): out['success_within_2'] = mean(rate(lambda c, w: all(abs(len(w) - p.n) <= 2 for p in getattr(c, 'parts', [c]) if isinstance(p, Length))))
         if isinstance(c, SemanticContent):
             said = [(next(p for p in getattr(k, 'parts', [k]) if isinstance(p, SemanticContent)), ts) for k, ts in zip(controls, texts)]
@@ -234,7 +235,7 @@ def shown(target): # as in a row -> str
     return ' · '.join(parts)
 
 # %% ../nbs/13_reproduction.ipynb #f7d48b33
-COLUMNS = [('task', 'task'), ('method', 'method'), ('success', 'success'), ('interval', '95 %'), ('parts', 'parts'), ('bleu4', 'BLEU-4'), ('rouge_l', 'ROUGE-L'), ('context_kept', 'context'),
+COLUMNS = [('task', 'task'), ('method', 'method'), ('success', 'success'), ('interval', '95 %'), ('success_labeller', 'labeller'), ('parts', 'parts'), ('bleu4', 'BLEU-4'), ('rouge_l', 'ROUGE-L'), ('context_kept', 'context'),
            ('lm_score', 'lm-score'), ('distinct4', 'distinct-4'), ('self_bleu', 'self-BLEU'), ('in_train', 'in train'), ('ngram_ppl', '5-gram ppl'), ('seconds_per_50', 's / 50'), ('texts', 'texts')]
 
 # %% ../nbs/13_reproduction.ipynb #2cc548d3
@@ -242,7 +243,7 @@ def cell(row, key): # -> str
     "A figure as the table shows it."
     v = ' / '.join(f'{100 * row[k]:.0f}' for k in ('success_semantic', 'success_pos', 'success_tree', 'success_length') if k in row) if key == 'parts' and '+' in row['task'] else row.get(key)
     if v is None: return '–'
-    if key in ('success', 'context_kept', 'in_train'): return f'{100 * v:.1f} %'
+    if key in ('success', 'success_labeller', 'context_kept', 'in_train'): return f'{100 * v:.1f} %'
     if key == 'interval': return f'{100 * v[0]:.0f}–{100 * v[1]:.0f}'
     if isinstance(v, float): return f'{v:.2f}' if key in ('distinct4', 'self_bleu') else f'{v:.1f}'
     return str(v)
@@ -303,7 +304,7 @@ def chart_figure(tree, text): # brackets of the wish; a text -> matplotlib figur
     from matplotlib.patches import Rectangle
     wish, words, reader, vocab = SyntaxTree(tree), text.split(), syntax_reader('e2e-syntax'), Vocab(read_config(weights_home()/'e2e', ['words'])['words'])
     ids, mask = pad_batch([vocab.encode(words)], vocab.pad)
-    with torch.no_grad(): scores = reader.scores(F.one_hot(ids, len(vocab)).float(), mask)[1]
+    with torch.no_grad(): scores = reader.scores(F.one_hot(ids, len(vocab)).float().to(reader.E.device), mask.to(reader.E.device))[1].cpu()
     n = mask.sum(1) - 2
     p = brackets(bracket_scores(scores), n)[0] * (1 - bracket_scores(scores).neg()[0].exp())              # a bracket, and not ∅
     fig = Figure(figsize=(6, 5), layout='constrained'); ax = fig.subplots()
@@ -375,8 +376,12 @@ def reproduce(
     folder.mkdir(parents=True, exist_ok=True)
     say = lambda *a: print(*a, file=sys.stderr, flush=True)
     say(f'protocol {protocol}: {P["targets"]} targets × {P["n"]} texts a task, {steps} steps, model {model}' + (' (a sample of the full protocol)' if protocol != 'full' else ''))
-    report, started = dict(protocol=protocol, steps=steps, seed=seed, model=model, oracle=judge.name, rows=[], sizes={}, samples={}), time.time()
-    jobs = [('free', 'unguided')] + [(t, m) for t in tasks for m in methods if m == 'diffusion' or t != 'infill']
+    hardware = torch.cuda.get_device_name(lm.device) if lm.device.type == 'cuda' else f'{torch.get_num_threads()} thread(s), {platform.processor() or platform.machine()}'
+    report, started = dict(hardware=hardware, protocol=protocol, steps=steps, seed=seed, model=model, oracle=judge.name, rows=[], sizes={}, samples={}), time.time()
+    jobs = [('free', 'unguided')] + [(t, m) for t in tasks for m in methods if m == 'diffusion' or t not in ('infill', 'length')]
+    for t in tasks:
+        if t != 'infill':
+            for _, c in read_targets(shipped_targets(t), t)[:3]: c.bind(lm)               # what the model cannot do is said before the work
     for k, (task, method) in enumerate(jobs):
         path = folder/f'{task.replace("+", "-")}-{method}.jsonl'
         rows = run_job(lm, task, method, P, path, steps, seed, model, (i, N))

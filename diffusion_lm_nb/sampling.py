@@ -2,8 +2,8 @@
 
 # %% auto #0
 __all__ = ['SOLVERS', 'dlm_sample', 'dlm_nll', 'ancestral_step', 'fresh_step', 'churn_step', 'ddim_step', 'dpm2m_step', 'Request',
-           'rows_by', 'posteriors', 'Step', 'mbr', 'likelihood', 'bar', 'positive', 'read_shard', 'load_model',
-           'sample_texts', 'measure_nll']
+           'rows_by', 'asked_as', 'posteriors', 'Step', 'mbr', 'likelihood', 'bar', 'positive', 'read_shard',
+           'load_model', 'sample_texts', 'measure_nll']
 
 # %% ../nbs/07_sampling.ipynb #152a4b92
 import json, math, re, sys
@@ -97,6 +97,7 @@ def request(self: DiffusionLM, index, # number of the sample in the seed's strea
         n_words = n if n is not None else n_words
     if n_words is None and self.mask_pads: n_words = self.draw_length(gen, getattr(control, 'min_words', 1))
     if (least := getattr(control, 'min_words', 1)) > most: raise BadInput(f'{str(control)[:200]} needs {least} words; the model writes 1 to {most}')
+    if n_words is not None and n_words < least: raise BadInput(f'{str(control)[:200]} needs {least} words; {n_words} are wanted')
     if n_words is not None and not 1 <= n_words <= most: raise BadInput(f'{n_words} words are wanted; the model writes 1 to {most}')
     if n_words is None: return Request(index, control, None, [-1] * self.length, gen, given)
     token = lambda w: i if (i := v.ids.get(w, v.unk)) > v.pad else v.unk       # a word that is spelt like a special token is not one
@@ -134,13 +135,17 @@ def rows_by(requests, # a list, one a row
     for b, r in enumerate(requests): groups.setdefault(key(r), []).append(b)
     return [(rows, shared) for shared, rows in groups.items() if shared is not None]
 
+def asked_as(control): # or None
+    "What controls must have in common to be asked together: their `kind` if they can be asked together, else being the same object."
+    return None if control is None else control.kind if hasattr(control, 'posteriors') else id(control)
+
 def posteriors(controls, logp, # one a row, or None; (batch, length, vocab) log p(word)
                mask, strength): # (batch, length) or None; how far a control goes
     "Word probabilities given the control of each row, `(batch, length, vocab)`; controls of one `kind` are asked together."
     p = logp.exp()
-    for rows, kind in rows_by(controls, lambda c: getattr(c, 'kind', c)):
+    for rows, _ in rows_by(controls, asked_as):
         ours, m = [controls[b] for b in rows], mask[rows] if mask is not None else None
-        p[rows] = ours[0].posterior(logp[rows], m, strength) if kind is ours[0] else ours[0].posteriors(ours, logp[rows], m, strength)
+        p[rows] = ours[0].posteriors(ours, logp[rows], m, strength) if hasattr(ours[0], 'posteriors') else ours[0].posterior(logp[rows], m, strength)
     return p
 
 @patch

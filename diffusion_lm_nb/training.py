@@ -409,6 +409,7 @@ def train(
     seed: int = 0,              # of weights, order and noise
     device: str = None,         # cpu, cuda; the best there is by default
     precision: str = None,      # bf16, or no: float32; the preset's by default
+    lm: str = None,             # for classifiers: the diffusion model whose latents they read, shipped name or folder
     compile: bool = False,      # torch.compile the network: a slow start, then about a sixth faster on a CPU
 ):
     "Train what a preset names; a run that was cut off goes on with --resume."
@@ -420,13 +421,16 @@ def train(
     if min_count is not None and min_count < 0: raise BadInput(f'--min-count must not be negative, got {min_count}')
     given = dict(steps=steps, batch_size=batch_size, corpus=data, min_count=min_count, precision=precision)
     p, main = replace(PRESETS[preset], **{k: v for k, v in given.items() if v is not None}), os.environ.get('RANK', '0') == '0'
+    if lm:
+        if 'lm' not in p.model: raise BadInput(f'--lm names the model that a classifier is for; {preset} trains none')
+        p = replace(p, model=p.model | dict(lm=lm))
     say = lambda *what: main and print(*what, file=sys.stderr, flush=True)
     make_accelerator(p.precision, device)                                      # what is not to be had is said before the work
     examples = load_corpus(p.corpus, 'train')
     torch.manual_seed(seed)
     model, batch_at = KINDS[p.kind](p, examples, seed)
     words = '\n'.join(' '.join(e.words) for e in examples)
-    if compile: model.net.compile(dynamic=True)
+    if compile: getattr(model, 'net', model).compile(dynamic=True)
     if resume and (ckpt := Path(out)/'checkpoint.safetensors').exists(): check_checkpoint(ckpt, model)
     if main: begin_run(out, dict(preset=preset, seed=seed, **asdict(p), texts=f'{len(examples)}/{zlib.crc32(words.encode()):08x}'), resume)
     say(f'{preset}: {sum(q.numel() for q in model.parameters()):,} parameters, {len(examples):,} texts, {p.steps:,} steps of {p.batch_size}')
