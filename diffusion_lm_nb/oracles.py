@@ -649,7 +649,7 @@ class BeneparParser:
         self.parser, self.sentence = benepar.Parser('benepar_en3'), benepar.InputSentence
     def parse(self, words):
         "An `nltk.Tree`."
-        return tree_text(read_tree(self.parser.parse(self.sentence(words=list(words)))))
+        return read_tree(tree_text(self.parser.parse(self.sentence(words=list(words)))))
 
 class GPT2Teacher:
     "Fluency by GPT-2 from the Hub."
