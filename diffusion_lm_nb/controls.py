@@ -627,7 +627,7 @@ class Label(Control):
 
 KINDS['labels'] = make_labels
 PRESETS['e2e-labels'] = Preset('labels', 'e2e', dict(lm='e2e', width=128, layers=3, heads=4, dropout=0.), steps=1_000, lr=2e-3, precision='no')
-PRESETS['grammar-labels'] = Preset('labels', 'grammar', dict(lm='grammar', width=64, layers=2, heads=4), batch_size=32, steps=150, lr=3e-3, warmup=10, ema=.98, min_count=0, precision='no')
+PRESETS['grammar-labels'] = Preset('labels', 'grammar', dict(lm='grammar', width=64, layers=2, heads=4), batch_size=32, steps=120, lr=3e-3, warmup=10, ema=.98, min_count=0, precision='no')
 
 # %% ../nbs/09_controls.ipynb #5dfcb6f4
 TASKS = ['semantic', 'length', 'pos', 'tree', 'spans']
