@@ -304,7 +304,8 @@ _UPOS = {'DT': 'DET', 'NN': 'NOUN', 'NNS': 'NOUN', 'NNP': 'PROPN', 'JJ': 'ADJ', 
          'MD': 'AUX', 'IN': 'ADP', 'CC': 'CCONJ', 'CD': 'NUM', 'PRP': 'PRON', 'EX': 'PRON', 'RB': 'ADV', 'SYM': 'SYM', '$': 'SYM', '.': 'PUNCT', ',': 'PUNCT'}
 _UPOS_OF_WORD = {'is': 'AUX', 'are': 'AUX', 'not': 'PART'}
 
-def read_off(derivation): # -> Example
+def read_off(derivation): # as `derive` gives it -> Example
+    "Words, tags, meaning and tree of a derivation."
     words, tags, mr = [], [], {}
     def walk(node):
         symbol, below = node
