@@ -148,6 +148,15 @@ def test_alone_as_together(lm, valid):
     assert [lm.sample(1, c, steps=5, seed=3, first=i)[0] for i, c in enumerate(controls)] == together
     assert lm.sample(len(controls), controls, steps=5, seed=3, batch_size=3) == lm.sample(len(controls), controls, steps=5, seed=3, batch_size=3)
 
+def test_each_row_leans_by_its_own_strength(lm, valid):
+    from diffusion_lm_nb.sampling import posteriors
+    logp, mask = beliefs(lm, [valid[0]] * 2, .6)
+    weak, strong = (PartsOfSpeech(valid[0].tags).bind(lm) for _ in range(2))
+    strong.size = 8.
+    both = posteriors([weak, strong], logp, mask, 1.)
+    for k, c in enumerate((weak, strong)): assert torch.allclose(both[k], c.posterior(logp[k:k + 1], mask[k:k + 1])[0], atol=1e-5)
+    assert (both[0] - strong.posterior(logp[:1], mask[:1])[0]).abs().max() > .01
+
 def test_controls_obey(lm, valid, reader):
     class Own: # the classifier on finished words; independent judges are measured in results/, this asks for obedience
         def both(self, words):
