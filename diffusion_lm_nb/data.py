@@ -4,8 +4,8 @@
 __all__ = ['SPECIALS', 'MAX_WORDS', 'FIELDS', 'RESTAURANT', 'CORPORA', 'LOADERS', 'dlm_pack', 'BadInput', 'Vocab', 'pad_batch',
            'Batches', 'Example', 'canonical_field', 'read_rules', 'Grammar', 'read_off', 'tokenise', 'detokenise',
            'read_text', 'read_lines', 'data_home', 'read_tokenised', 'read_table', 'read_mr', 'read_official',
-           'parse_json', 'read_jsonl', 'read_own', 'load_corpus', 'field_values', 'atomic_path', 'write_atomic',
-           'pack_corpus', 'unpack_corpus', 'command', 'pack_file', 'KneserNey']
+           'parse_json', 'read_jsonl', 'sentences', 'triples', 'read_own', 'load_corpus', 'field_values', 'atomic_path',
+           'write_atomic', 'pack_corpus', 'unpack_corpus', 'command', 'pack_file', 'KneserNey']
 
 # %% ../nbs/01_data.ipynb #26963b09
 import csv, errno, io, json, logging, math, os, random, re, sys, uuid, zlib
@@ -43,6 +43,12 @@ class Vocab:
     def encode(self, words): # list[str] -> list[int], two longer
         "Ids of `START words END`; a word outside the vocabulary becomes UNK."
         return [self.start, *(self.ids.get(w, self.unk) for w in words), self.end]
+
+    def known(self, word): # -> id
+        "The id of a word of a given text; if there is none, of the same word in lower case or with plain quotation marks; else UNK."
+        for w in (word, word.lower(), word.lower().replace('’', "'").replace('"', "''").replace('``', "''")):
+            if (i := self.ids.get(w, self.unk)) > self.pad: return i       # a word that is spelt like a special token is not one
+        return self.unk
 
     def decode(self, ids): # iterable of int -> list[str]
         "The words between START and the first END; pads are dropped."
@@ -551,6 +557,24 @@ def _load_roc(split):
         raise BadInput(f'ROCStories is not at hand: ask its authors for it and set DLM_DATA to a folder that holds rocstories/{"train_partial" if split == "train" else "valid"}.jsonl')
     return [Example(tokenise(row['text'] if 'text' in row else ' '.join(row['sentences']), 'stories')) for _, row in read_jsonl(f)]
 
+# %% ../nbs/01_data.ipynb #e24f49c0
+def sentences(words): # list[str] -> list of word lists
+    "The sentences of a text, cut after . ! ? and the quotation mark that may follow."
+    out, ended = [[]], False
+    for w in words:
+        if ended and w != "''": out.append([])
+        out[-1].append(w)
+        ended = w in ('.', '!', '?') or ended and w == "''"
+    return [s for s in out if s]
+
+def triples(sents): # list of sentences -> list of word lists
+    "First, one of the middle, last; and any three in a row, each once."
+    n = len(sents)
+    at = {(0, k, n - 1) for k in range(1, n - 1)} | {(i, i + 1, i + 2) for i in range(n - 2)}
+    return [[w for i in ks for w in sents[i]] for ks in sorted(at)]
+
+def _load_triples(split): return [Example(w) for e in _load_roc(split) for w in triples(sentences(e.words))]
+
 # %% ../nbs/01_data.ipynb #f6c59821
 _GRAMMAR_SIZES = dict(train=20_000, valid=2_000, test=2_000)
 
@@ -574,10 +598,10 @@ def read_own(path): # .txt, a sentence a line; .csv or .jsonl with a column `tex
     return out
 
 # %% ../nbs/01_data.ipynb #660de916
-CORPORA = dict(e2e=('train', 'valid', 'test'), roc=('train', 'valid'), grammar=('train', 'valid', 'test'))
-LOADERS = dict(e2e=_load_e2e, roc=_load_roc, grammar=_load_grammar)
+CORPORA = {'e2e': ('train', 'valid', 'test'), 'roc': ('train', 'valid'), 'roc-triples': ('train', 'valid'), 'grammar': ('train', 'valid', 'test')}
+LOADERS = {'e2e': _load_e2e, 'roc': _load_roc, 'roc-triples': _load_triples, 'grammar': _load_grammar}
 
-def load_corpus(name, # `e2e`, `roc`, `grammar`, or the path of a text, CSV, JSONL or packed file
+def load_corpus(name, # `e2e`, `roc`, `roc-triples`, `grammar`, or the path of a text, CSV, JSONL or packed file
                 split='train'): # `train`, `valid` or `test`; a text file has only `train`
     "A corpus -> list of `Example`."
     if str(name) in CORPORA:

@@ -147,6 +147,7 @@ def evaluate_rows(rows, ngram=None, judge=None): # rows of one file; KneserNey o
     out = infill_scores(rows) if task == 'infill' else {} if task == 'free' else success_rows(rows, judge)
     n = len(texts)
     return dict(task=task, method=rows[0]['method'], model=model, n_targets=len(rows), **out, **text_figures(texts, model, ngram, judge),
+                distinct4_first=distinct([r['texts'][0].split() for r in rows]),
                 seconds_per_50=50 * sum(r['seconds'] for r in rows) / n if all(r.get('seconds') is not None for r in rows) else None)
 
 # %% ../nbs/13_reproduction.ipynb #f8ee8e03
@@ -202,13 +203,14 @@ def pick(seq, n, seed=0): # n of them, spread evenly in a seeded order
     return random.Random(seed).sample(seq, min(n, len(seq)))
 
 # %% ../nbs/13_reproduction.ipynb #7b8a58db
-def run_job(lm, task, method, P, path, steps, seed, model, shard=(0, 1)): # shard: only every N-th target from i on -> rows
+def run_job(lm, task, method, P, path, steps, seed, model, shard=(0, 1), writer=None): # shard: only every N-th target from i on; writer: of a method that is no diffusion -> rows
     "One task by one method, resumed from `path` and from what shards have written beside it; the rows of this shard."
     if task == 'infill': wanted = [(None, c, refs) for c, refs in read_items(shipped_targets('infill'))]
     elif task == 'free': wanted = [(None, None, None)] * P['targets']
     else: wanted = [(t, c, None) for t, c in read_targets(shipped_targets(task), task)]
     wanted = pick(wanted, P['targets'], seed) if task != 'free' else wanted
     controls = [c for _, c, _ in wanted]
+    if writer: model = writer.model
     if method == 'diffusion-classifier': controls = with_method(controls, method, lm, model)
     target = lambda t, c: c.text if task == 'infill' else t
     begun = lambda f: rows_begun(f, [target(t, c) for t, c, _ in wanted], P['n'], task=task, method=method, model=model, seed=seed, steps=steps)
@@ -223,7 +225,9 @@ def run_job(lm, task, method, P, path, steps, seed, model, shard=(0, 1)): # shar
             more = dict(seconds=seconds, method=method, model=model, number=j, seed=seed, steps=steps)
             row = infill_row(c, refs, texts, **more) if task == 'infill' else dict(task=task, target=t, texts=texts, **more)
             rows[j] = row; f.write(json.dumps(row, ensure_ascii=False) + '\n'); f.flush()
-        run_targets(lm, controls, P['n'], todo, emit, seed, steps, progress=bar(len(todo), task) if todo else None)
+        progress = bar(len(todo), task) if todo else None
+        if writer: run_writer(writer, controls, P['n'], todo, emit, seed, progress=progress)
+        else: run_targets(lm, controls, P['n'], todo, emit, seed, steps, progress=progress)
     return [rows[j] for j in range(i, len(wanted), N)]
 
 # %% ../nbs/13_reproduction.ipynb #8f81c2eb
@@ -236,7 +240,7 @@ def shown(target): # as in a row -> str
 
 # %% ../nbs/13_reproduction.ipynb #f7d48b33
 COLUMNS = [('task', 'task'), ('method', 'method'), ('success', 'success'), ('interval', '95 %'), ('success_labeller', 'labeller'), ('parts', 'parts'), ('bleu4', 'BLEU-4'), ('rouge_l', 'ROUGE-L'), ('context_kept', 'context'),
-           ('lm_score', 'lm-score'), ('distinct4', 'distinct-4'), ('self_bleu', 'self-BLEU'), ('in_train', 'in train'), ('ngram_ppl', '5-gram ppl'), ('seconds_per_50', 's / 50'), ('texts', 'texts')]
+           ('lm_score', 'lm-score'), ('distinct4', 'distinct-4'), ('distinct4_first', '1 each'), ('self_bleu', 'self-BLEU'), ('in_train', 'in train'), ('ngram_ppl', '5-gram ppl'), ('seconds_per_50', 's / 50'), ('texts', 'texts')]
 
 # %% ../nbs/13_reproduction.ipynb #2cc548d3
 def cell(row, key): # -> str
@@ -245,7 +249,7 @@ def cell(row, key): # -> str
     if v is None: return '–'
     if key in ('success', 'success_labeller', 'context_kept', 'in_train'): return f'{100 * v:.1f} %'
     if key == 'interval': return f'{100 * v[0]:.0f}–{100 * v[1]:.0f}'
-    if isinstance(v, float): return f'{v:.2f}' if key in ('distinct4', 'self_bleu') else f'{v:.1f}'
+    if isinstance(v, float): return f'{v:.2f}' if key in ('distinct4', 'distinct4_first', 'self_bleu') else f'{v:.1f}'
     return str(v)
 
 # %% ../nbs/13_reproduction.ipynb #5bfac298
@@ -349,7 +353,7 @@ def landmarks(rows, tasks, free, P, seed, model, kn, judge): # rows of the repor
 # %% ../nbs/13_reproduction.ipynb #ef9aa463
 def reproduce(
     protocol: str = 'quick',    # quick: minutes; cpu: 40 targets × 5; full: 200 × 50
-    methods: str = 'diffusion', # joined by commas: diffusion, diffusion-classifier
+    methods: str = 'diffusion', # joined by commas: diffusion, diffusion-classifier, a baseline of chapter 12, or all
     tasks: str = 'semantic,pos,tree,spans,length,infill,semantic+tree,semantic+pos', # joined by commas
     out: str = 'reproduction',  # folder to write; a cut-off run is resumed
     model: str = 'e2e',         # shipped name, folder or Hub id
@@ -363,14 +367,15 @@ def reproduce(
     "All six tasks of the paper, and two at once: a table here, report.json and report.html in the folder."
     if protocol not in PROTOCOLS: raise BadInput(f'no protocol {protocol!r}; there are {", ".join(PROTOCOLS)}')
     P = PROTOCOLS[protocol]; steps = P['steps'] if steps is None else steps; positive('steps', steps)
-    methods, tasks = methods.split(','), tasks.split(',')
+    every, tasks = [*METHODS, *WRITERS, *INFILL_WRITERS], tasks.split(',')
+    methods = every if methods == 'all' else methods.split(',')
     for t in tasks:
         if t != 'infill' and not all(u in TASKS for u in t.split('+')): raise BadInput(f'no task {t!r}; there are {", ".join(TASKS)}, several joined by +, and infill')
         shipped_targets(t)
     i, N = read_shard(shard)
     if not out: raise BadInput('--out names the folder to write')
     for m in methods:
-        if m not in METHODS: raise BadInput(f'no method {m!r}; there are {", ".join(METHODS)}')
+        if m not in every: raise BadInput(f'no method {m!r}; there are {", ".join(every)}')
     judge, folder, lm, kn = make_judge(oracle), Path(out), load_model(model, device), fit_ngram(ngram) if ngram else None
     if folder.exists() and not folder.is_dir(): raise BadInput(f'{folder} is a file; name a folder')
     folder.mkdir(parents=True, exist_ok=True)
@@ -378,13 +383,18 @@ def reproduce(
     say(f'protocol {protocol}: {P["targets"]} targets × {P["n"]} texts a task, {steps} steps, model {model}' + (' (a sample of the full protocol)' if protocol != 'full' else ''))
     hardware = torch.cuda.get_device_name(lm.device) if lm.device.type == 'cuda' else f'{torch.get_num_threads()} thread(s), {platform.processor() or platform.machine()}'
     report, started = dict(hardware=hardware, protocol=protocol, steps=steps, seed=seed, model=model, oracle=judge.name, rows=[], sizes={}, samples={}), time.time()
-    jobs = [('free', 'unguided')] + [(t, m) for t in tasks for m in methods if m == 'diffusion' or t not in ('infill', 'length')]
+    can = lambda t, m: m == 'diffusion' or m in (INFILL_WRITERS if t == 'infill' else WRITERS) or m == 'diffusion-classifier' and t not in ('infill', 'length')
+    jobs, report['without'] = [('free', 'unguided')] + [(t, m) for t in tasks for m in methods if can(t, m)], []
     for t in tasks:
         if t != 'infill':
             for _, c in read_targets(shipped_targets(t), t)[:3]: c.bind(lm)               # what the model cannot do is said before the work
     for k, (task, method) in enumerate(jobs):
         path = folder/f'{task.replace("+", "-")}-{method}.jsonl'
-        rows = run_job(lm, task, method, P, path, steps, seed, model, (i, N))
+        writer = (INFILL_WRITERS if task == 'infill' else WRITERS).get(method)
+        try: writer = writer and writer(task, device, None)
+        except BadInput as e:                                                          # an empty cell of the table has its reason
+            report['without'].append(dict(task=task, method=method, reason=str(e))); say(f'[{k + 1}/{len(jobs)}] {task} · {method}: {e}'); continue
+        rows = run_job(lm, task, method, P, path, steps, seed, model, (i, N), writer)
         if not rows: continue
         r = evaluate_rows(rows, kn, judge)
         if task == 'free': free = [t for row in rows for t in row['texts']]

@@ -100,8 +100,7 @@ def request(self: DiffusionLM, index, # number of the sample in the seed's strea
     if n_words is not None and n_words < least: raise BadInput(f'{str(control)[:200]} needs {least} words; {n_words} are wanted')
     if n_words is not None and not 1 <= n_words <= most: raise BadInput(f'{n_words} words are wanted; the model writes 1 to {most}')
     if n_words is None: return Request(index, control, None, [-1] * self.length, gen, given)
-    token = lambda w: i if (i := v.ids.get(w, v.unk)) > v.pad else v.unk       # a word that is spelt like a special token is not one
-    known = [v.start] + [token(given[i]) if i in given else -1 for i in range(n_words)] + [v.end]
+    known = [v.start] + [v.known(given[i]) if i in given else -1 for i in range(n_words)] + [v.end]
     if not self.mask_pads: known += [v.pad] * (self.length - len(known))
     return Request(index, control, n_words, known, gen, given)
 
@@ -428,7 +427,7 @@ def measure_nll(
 ):
     "Print the upper bound on −log p, in nats a token."
     positive('limit', limit); positive('draws', draws, 1)
-    texts = [e.words for e in load_corpus(file, split if file in ('e2e', 'roc', 'grammar') else 'train')]
+    texts = [e.words for e in load_corpus(file, split if file in CORPORA else 'train')]
     lm = load_model(model, device)
     r = likelihood(lm, texts, draws, limit, seed)
     if json:

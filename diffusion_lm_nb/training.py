@@ -4,11 +4,12 @@
 __all__ = ['SMALL', 'TINY', 'PAPER', 'PAPER_RUN', 'PRESETS', 'KINDS', 'dlm_train', 'keyed_generator', 'split_times',
            'ARTransformer', 'Preset', 'learning_rate', 'ema_update', 'make_accelerator', 'text_batches',
            'fitting_texts', 'make_diffusion', 'make_ar', 'save_checkpoint', 'check_checkpoint', 'load_checkpoint',
-           'stop_signs', 'Progress', 'fit', 'save_model', 'load_ar', 'plot_log', 'begin_run', 'train']
+           'stop_signs', 'Progress', 'send', 'check_shares', 'fit', 'save_model', 'load_ar', 'plot_log', 'begin_run',
+           'train']
 
 # %% ../nbs/06_training.ipynb #c28285ee
-import errno, json, math, os, re, signal, sys, time, zlib
-from contextlib import contextmanager
+import errno, inspect, json, math, os, re, signal, sys, time, zlib
+from contextlib import contextmanager, nullcontext
 from dataclasses import asdict, dataclass, field, replace
 from pathlib import Path
 import torch, torch.nn.functional as F
@@ -28,59 +29,63 @@ def keyed_generator(*key): # whole numbers
 # %% ../nbs/06_training.ipynb #8c79bf3e
 def split_times(t, # (batch,) times in [0, 1]
                 mask, # (batch, length)
-                gen): # CPU generator -> (batch, length) times, where `mask` is
+                gen): # generator -> (batch, length) times, where `mask` is
     "Half of the texts keep one time for all words. In the others a random part is read clean (t = 0), or wholly hidden (t = 1): what filling a gap needs."
     (B, L), dev = mask.shape, mask.device
-    u, v, w = (torch.rand(B, 1, generator=gen).to(dev) for _ in range(3))
-    ends = (torch.rand(B, 2, generator=gen).to(dev) * (mask.sum(1, keepdim=True) + 1)).sort(1).values
+    rand = lambda n: torch.rand(B, n, generator=gen, device=gen.device).to(dev)
+    u, v, w = (rand(1) for _ in range(3))
+    ends = (rand(2) * (mask.sum(1, keepdim=True) + 1)).sort(1).values
     pos = torch.arange(L, device=dev)[None]
     span = (pos >= ends[:, :1]) & (pos < ends[:, 1:])
-    part = torch.where(w < 0.5, torch.where(w < 0.25, span, ~span), torch.rand(B, L, generator=gen).to(dev) < v)
+    part = torch.where(w < 0.5, torch.where(w < 0.25, span, ~span), rand(L) < v)
     return torch.where(part & (u < 0.35), 0., torch.where(part & (u < 0.5), 1., t.to(dev)[:, None].expand(B, L)))
 
 # %% ../nbs/06_training.ipynb #4c9058be
 @patch
 def loss(self: DiffusionLM, ids, mask, # (batch, length)
-         gen): # CPU generator of all noise -> loss a token, dict of parts
+         gen, # generator of all noise
+         part=(0, 1)): # (r, R): rows r, r + R, r + 2R … only -> loss a token, dict of parts; the mean over r is that of the batch
     "The training loss of one batch: cross-entropy of the words (recipe tokens), or the paper's L_simple^e2e."
-    B, L = ids.shape
-    dev = ids.device
-    t = (torch.rand(1, generator=gen) + torch.arange(B) / B) % 1                # stratified: every batch sees all of [0, 1]
-    t = t[torch.randperm(B, generator=gen)]
+    (B, L), (r, R), dev, home = ids.shape, part, ids.device, gen.device
+    t = (torch.rand(1, generator=gen, device=home) + torch.arange(B, device=home) / B) % 1   # stratified: every batch sees all of [0, 1]
+    t = t[torch.randperm(B, generator=gen, device=home)].to(dev)
     if self.recipe == 'tokens': t = split_times(t, mask, gen)
-    noise, use_cond = torch.randn(B, L, self.dim, generator=gen).to(dev), torch.rand(1, generator=gen).item() < 0.5
-    m = mask if self.mask_pads else None
-    if self.recipe == 'paper': return self.paper_loss(ids, t.to(dev), noise, gen)
-    x0, t = self.emb(ids), t.to(dev)
+    noise = torch.randn(B, L, self.dim, generator=gen, device=home).to(dev)
+    use_cond = torch.rand(1, generator=gen).item() < 0.5 if home.type == 'cpu' else gen.initial_seed() >> 20 & 1   # on a GPU from the seed: what it draws comes home late
+    if self.recipe == 'paper': return self.paper_loss(ids, t, noise, gen, part)
+    asked = (mask & (t > 0)).float()                                            # not: words that are read clean
+    total = asked.sum().clamp(min=1)
+    ids, mask, t, noise, asked = (u[r::R] for u in (ids, mask, t, noise, asked))
+    m, x0 = mask if self.mask_pads else None, self.emb(ids)
     xt = q_sample(x0, t, self.schedule, noise)
     cond = None
     if self.self_cond and use_cond:
         with torch.no_grad(): cond = self.predict(xt, t, m)[1]
     logp, _ = self.predict(xt, t, m, cond)
-    ce = F.nll_loss(logp.transpose(1, 2), ids, reduction='none')
-    w = (mask & (t > 0)).float() if t.dim() == 2 else mask.float()
-    ce = (ce * w).sum() / w.sum().clamp(min=1)
+    ce = R * (F.nll_loss(logp.transpose(1, 2), ids, reduction='none') * asked).sum() / total
     return ce, dict(ce=ce.detach())
 
 # %% ../nbs/06_training.ipynb #ad8f4144
 @patch
 def forward(self: DiffusionLM, ids, mask, # (batch, length)
-            gen): # CPU generator of all noise -> loss a token, dict of parts
+            gen, part=(0, 1)): # as in `loss` -> loss a token, dict of parts
     "The training loss: what a training loop calls."
-    return self.loss(ids, mask, gen)
+    return self.loss(ids, mask, gen, part)
 
 # %% ../nbs/06_training.ipynb #ca573baf
 @patch
 def paper_loss(self: DiffusionLM, ids, # (batch, length), pads included
                t, # (batch,) times
                noise, # (batch, length, dim)
-               gen): # CPU generator of the noise that x_0 carries -> loss, dict of the three terms
-    "L_simple^e2e (section 4.1): the released code's terms, unweighted."
-    clean = self.emb(ids)
+               gen, # generator of the noise that x_0 carries
+               part=(0, 1)): # as in `loss` -> loss, dict of the three terms
+    "L_simple^e2e (section 4.1): the released code's terms, unweighted. All are means over rows, so a share's is its own mean."
     T = 2000
-    t = (t * T).floor() / T
-    σ0 = self.schedule.coefs(torch.zeros(1))[1].to(ids.device)
-    x0 = clean + σ0 * torch.randn(clean.shape, generator=gen).to(ids.device)
+    more = torch.randn(noise.shape, generator=gen, device=gen.device).to(ids.device)
+    ids, t, noise, more = (u[part[0]::part[1]] for u in (ids, t, noise, more))
+    clean, t = self.emb(ids), (t * T).floor() / T
+    σ0 = self.schedule.coefs(torch.zeros(1, device=ids.device))[1]
+    x0 = clean + σ0 * more
     xt = q_sample(x0, t, self.schedule, noise)
     _, x̂0 = self.predict(xt, t)
     mse = (x̂0 - torch.where((t == 0)[:, None, None], clean, x0)).pow(2).mean()
@@ -104,9 +109,11 @@ class ARTransformer(nn.Module, Pretrained):
         "What each token costs given those before it, −log p, in nats; 0 at pads."
         logp = self.net(input_ids=ids, attention_mask=mask.long()).logits[:, :-1].float().log_softmax(-1)
         return -logp.gather(-1, ids[:, 1:, None])[..., 0] * mask[:, 1:]
-    def forward(self, ids, mask, gen=None): # (batch, length); gen is not used
+    def forward(self, ids, mask, gen=None, # (batch, length); gen is not used
+                part=(0, 1)): # as in `loss`
         "Nats a token, dict of parts: what a training loop calls."
-        ce = self.token_nats(ids, mask).sum() / mask[:, 1:].sum()
+        (r, R), total = part, mask[:, 1:].sum()
+        ce = R * self.token_nats(ids[r::R], mask[r::R]).sum() / total
         return ce, dict(ce=ce.detach())
 
 # %% ../nbs/06_training.ipynb #ee866f39
@@ -139,6 +146,7 @@ PRESETS = {
     'e2e-paper':     Preset('diffusion', 'e2e', PAPER, **PAPER_RUN),
     'e2e-ar':        Preset('ar', 'e2e', dict(width=256, layers=6, heads=4, dropout=0.), steps=3_000),
     'roc':           Preset('diffusion', 'roc', SMALL | dict(dim=128, width=512, layers=8, heads=8), steps=100_000, min_count=10),
+    'roc-small':     Preset('diffusion', 'roc-triples', SMALL | dict(dim=64, dropout=0.), steps=6_000, min_count=100),
     'roc-ar':        Preset('ar', 'roc', dict(width=512, layers=8, heads=8), steps=20_000, min_count=10),
     'grammar':       Preset('diffusion', 'grammar', TINY, steps=4_000, min_count=0, precision='no'),
     'grammar-paper': Preset('diffusion', 'grammar', PAPER | dict(width=128, layers=3, heads=4), steps=4_000, min_count=0, precision='no', lr=1e-3, decay=1., ema=0.99),
@@ -158,10 +166,10 @@ def ema_update(ema, # dict of tensors like the model's state, changed in place
                model, decay, # decay: the final d
                step): # counted from 0
     "The running mean of the weights; it follows fast at first."
-    d = min(decay, (1 + step) / (10 + step))
-    for k, v in model.state_dict().items():
-        if v.dtype.is_floating_point: ema[k].lerp_(v, 1 - d)
-        else: ema[k].copy_(v)
+    d, new = min(decay, (1 + step) / (10 + step)), model.state_dict()
+    moving = [k for k, v in new.items() if v.dtype.is_floating_point]
+    torch._foreach_lerp_([ema[k] for k in moving], [new[k] for k in moving], 1 - d)   # all tensors at once: on a GPU a few kernels
+    for k in new.keys() - {*moving}: ema[k].copy_(new[k])
 
 # %% ../nbs/06_training.ipynb #37b76a1a
 def make_accelerator(precision='no', # bf16 or no
@@ -301,6 +309,20 @@ class Progress:
         if self.bar is not None: self.bar.close()
 
 # %% ../nbs/06_training.ipynb #79f18da7
+def send(a, device): # any part of a batch; `torch.device`
+    "A tensor, or a generator of the same seed, on the device, without waiting for it; anything else as it is."
+    if isinstance(a, torch.Generator): return torch.Generator(device).manual_seed(a.initial_seed())
+    if not torch.is_tensor(a): return a
+    return (a.pin_memory() if device.type == 'cuda' and not a.is_cuda else a).to(device, non_blocking=True)
+
+# %% ../nbs/06_training.ipynb #1a607177
+def check_shares(model, rows, R): # texts in a batch; number of shares
+    "BadInput unless the batches can be shared by R."
+    if R == 1: return
+    if 'part' not in inspect.signature(type(model).forward).parameters: raise BadInput(f'a {type(model).__name__} trains in one process, with whole batches; start it without torchrun and without --accumulate')
+    if rows % R: raise BadInput(f'{rows} texts a step do not divide by {R} shares (processes times --accumulate); give another --batch-size')
+
+# %% ../nbs/06_training.ipynb #f2245be5
 def fit(model, # called as model(*batch) -> loss, dict of parts
         batch_at, # step -> the batch, a tuple whose second part is the mask
         preset, # a `Preset`
@@ -311,11 +333,13 @@ def fit(model, # called as model(*batch) -> loss, dict of parts
         log_every=50, # steps a row of the log
         save_every=120., # seconds between two checkpoints
         quiet=False, # True: no progress on stderr
-        watch=None): # function (step, ema), called after each row of the log
+        watch=None, # function (step, ema), called after each row of the log
+        accumulate=1): # shares of a batch that a process computes one after the other
     "Train until `preset.steps` or `minutes`; leaves the EMA weights in `model` and returns the log, a list of dicts."
     acc = make_accelerator(preset.precision, device)
     raw, R, r, ckpt = model.to(acc.device).train(), acc.num_processes, acc.process_index, out and Path(out)/'checkpoint.safetensors'
-    opt = torch.optim.AdamW(raw.parameters(), preset.lr, betas=preset.betas, weight_decay=preset.weight_decay)
+    shares, gpu, knows = R * accumulate, acc.device.type == 'cuda', 'part' in inspect.signature(type(raw).forward).parameters
+    opt = torch.optim.AdamW(raw.parameters(), preset.lr, betas=preset.betas, weight_decay=preset.weight_decay, fused=gpu or None)
     ema = {k: v.detach().clone() for k, v in raw.state_dict().items()}
     run = dict(step=0, log=[], key=int(torch.randint(2 ** 31, ())), sums={}, rows=0)
     if resume and ckpt and ckpt.exists(): run |= load_checkpoint(ckpt, raw, opt, ema)
@@ -334,13 +358,20 @@ def fit(model, # called as model(*batch) -> loss, dict of parts
                 step = run['step']
                 for group in opt.param_groups: group['lr'] = learning_rate(preset, step)
                 torch.manual_seed(keyed_generator(run['key'], step * R + r).initial_seed())
-                batch = batch_at(step * R + r)
-                loss, parts = model(*(a.to(acc.device, non_blocking=True) if torch.is_tensor(a) else a for a in batch))
-                opt.zero_grad(); acc.backward(loss)
+                batch, sums = batch_at(step), {}
+                check_shares(raw, len(batch[1]), shares)
+                opt.zero_grad()
+                for k in range(accumulate):
+                    sent = [send(a, acc.device) if knows or torch.is_tensor(a) else a for a in batch]
+                    with acc.no_sync(model) if k + 1 < accumulate else nullcontext():
+                        loss, parts = model(*sent, **(dict(part=(r * accumulate + k, shares)) if shares > 1 else {}))
+                        acc.backward(loss / accumulate)
+                    for name, v in (dict(loss=loss.detach()) | parts).items(): sums[name] = sums.get(name, 0) + v / accumulate
+                if R > 1: sums = dict(zip(sums, acc.reduce(torch.stack([*sums.values()]), 'mean')))
                 if preset.clip: acc.clip_grad_norm_(model.parameters(), preset.clip)
                 opt.step(); ema_update(ema, raw, preset.ema, step)
-                for k, v in (dict(loss=loss.detach()) | parts).items(): run['sums'][k] = run['sums'].get(k, 0) + v
-                run['step'] += 1; run['rows'] += 1; say.tick(R * int(batch[1].sum()))
+                for name, v in sums.items(): run['sums'][name] = run['sums'].get(name, 0) + v
+                run['step'] += 1; run['rows'] += 1; say.tick(batch[1].sum())
                 if run['step'] % log_every == 0 or run['step'] == preset.steps:
                     row = {k: float(v) / run['rows'] for k, v in run['sums'].items()}
                     if not math.isfinite(row['loss']): raise BadInput(f'the loss is {row["loss"]} before step {run["step"]}; lower the learning rate')
@@ -411,11 +442,12 @@ def train(
     precision: str = None,      # bf16, or no: float32; the preset's by default
     lm: str = None,             # for classifiers: the diffusion model whose latents they read, shipped name or folder
     compile: bool = False,      # torch.compile the network: a slow start, then about a sixth faster on a CPU
+    accumulate: int = 1,        # shares of a batch that are computed one after the other, for want of memory; the result is the same
 ):
     "Train what a preset names; a run that was cut off goes on with --resume."
     if preset not in PRESETS: raise BadInput(f'no preset {preset!r}; there are {", ".join(PRESETS)}')
     if not out: raise BadInput('--out names the folder to write')
-    for name, v in dict(steps=steps, batch_size=batch_size, minutes=minutes).items():
+    for name, v in dict(steps=steps, batch_size=batch_size, minutes=minutes, accumulate=accumulate).items():
         if v is not None and not v > 0: raise BadInput(f'--{name.replace("_", "-")} must be more than 0, not {v}')
     if not 0 <= seed < 2 ** 31: raise BadInput(f'--seed must be from 0 to {2 ** 31 - 1}, not {seed}')
     if min_count is not None and min_count < 0: raise BadInput(f'--min-count must not be negative, got {min_count}')
@@ -429,8 +461,9 @@ def train(
     examples = load_corpus(p.corpus, 'train')
     torch.manual_seed(seed)
     model, batch_at = KINDS[p.kind](p, examples, seed)
-    words = '\n'.join(' '.join(e.words) for e in examples)
-    if compile: getattr(model, 'net', model).compile(dynamic=True)
+    words, shares = '\n'.join(' '.join(e.words) for e in examples), int(os.environ.get('WORLD_SIZE', 1)) * accumulate
+    if shares > 1: check_shares(model, len(batch_at(0)[1]), shares)
+    if compile: getattr(model, 'net', model).compile(dynamic=getattr(model, 'mask_pads', True))   # where pads are words all batches have one shape
     if resume and (ckpt := Path(out)/'checkpoint.safetensors').exists(): check_checkpoint(ckpt, model)
     if main: begin_run(out, dict(preset=preset, seed=seed, **asdict(p), texts=f'{len(examples)}/{zlib.crc32(words.encode()):08x}'), resume)
     say(f'{preset}: {sum(q.numel() for q in model.parameters()):,} parameters, {len(examples):,} texts, {p.steps:,} steps of {p.batch_size}')
@@ -438,7 +471,7 @@ def train(
         long, unknown = sum(len(e.words) > p.model.get('length', 64) - 2 for e in examples), sum(w not in vocab.ids for w in words.split())
         if long: say(f'{long:,} texts are too long and left out')
         if unknown: say(f'{unknown / len(words.split()):.1%} of the words are rare (seen {p.min_count} times or less) and read as UNK' + ('; --min-count 0 keeps all' if unknown > .03 * len(words.split()) else ''))
-    log = fit(model, batch_at, p, out, minutes, resume, device)
+    log = fit(model, batch_at, p, out, minutes, resume, device, accumulate=accumulate)
     if not main: return
     save_model(model.cpu(), out)
     write_atomic(Path(out)/'log.jsonl', ''.join(json.dumps(r) + '\n' for r in log))

@@ -4,7 +4,7 @@
 
 Targets are other texts of E2E's valid split than those of the protocol, as the *labeller* reads them, and the labeller scores: the
 judge of the table is not asked. Fluency is the teacher's perplexity over that of the targets' own sentences.
-Ours: `size` and `inner` of `Syntactic`. The paper's way: λ, step size and inner steps of `LatentGuide`.
+Ours: `size` and `inner` of `Syntactic`. The paper's way: λ, step size and inner steps of `LatentGuide`. Both: the number of diffusion steps.
 """
 import json, random, sys, time
 from pathlib import Path
@@ -15,13 +15,13 @@ from diffusion_lm_nb.data import load_corpus, write_atomic
 from diffusion_lm_nb.oracles import make_judge
 from diffusion_lm_nb.reproduction import distinct, fluency, success_rows
 
-TABLE, TARGETS, TEXTS, STEPS = Path(__file__).parent/"sweep.json", 10, 2, 50
-OURS = [dict(size=s, inner=i) for s, i in ((.5, 1), (1, 1), (2, 1), (4, 1), (1, 2), (1, 3))]
-PAPER = [dict(fluency=λ, lr=η, inner=3) for λ, η in ((1e-4, .1), (1e-4, .2), (1e-3, .1))]
+TABLE, TARGETS, TEXTS = Path(__file__).parent/"sweep.json", 15, 2
+OURS = [dict(size=s, inner=i, steps=50) for s, i in ((.5, 1), (1, 1), (2, 1), (4, 1), (1, 2), (2, 2), (1, 3))] + [dict(size=s, inner=i, steps=n) for s, i in ((1, 1), (2, 1)) for n in (20, 100)]
+PAPER = [dict(fluency=λ, lr=η, inner=3, steps=50) for λ in (1e-4, 1e-3) for η in (.05, .1, .2)] + [dict(fluency=λ, lr=.1, inner=i, steps=n) for λ, i, n in ((5e-4, 3, 50), (1e-4, 1, 50), (1e-4, 3, 20), (1e-4, 3, 100))]
 lm, labeller, valid = DiffusionLM.from_pretrained('e2e'), make_judge('labeller'), load_corpus('e2e', 'valid')
 
 def targets(task): # -> targets, their sentences
-    used = {t['example'] for t, _ in read_targets(shipped_targets(task), task)}
+    used = {t['example'] for t, _ in read_targets(shipped_targets(task), task) if isinstance(t, dict)}
     said = lambda e: [(f, v) for f, v in e.mr if v not in ('yes', 'no') and contains(e.words, v.split())]
     pool, rng, out = [i for i, e in enumerate(valid) if i not in used and 6 <= len(e.words) <= 40 and said(e)], random.Random(f'sweep {task}'), []
     picks = rng.sample(pool, TARGETS)
@@ -37,10 +37,10 @@ def targets(task): # -> targets, their sentences
     return out, [valid[i].words for i in picks]
 
 def main(*tasks):
-    for task in tasks or ('pos', 'tree', 'spans'):
+    for task in tasks or ('pos', 'tree', 'spans', 'semantic'):
         wanted, sentences = targets(task)
         people = fluency(sentences)
-        for method, grid in (('diffusion', OURS), ('diffusion-classifier', PAPER)):
+        for method, grid in (('diffusion', OURS if task != 'semantic' else []), ('diffusion-classifier', PAPER)):
             for setting in grid:
                 rows = json.loads(TABLE.read_text()) if TABLE.exists() else []
                 if any((r['task'], r['method'], r['setting']) == (task, method, setting) for r in rows): continue
@@ -49,13 +49,13 @@ def main(*tasks):
                     for c in controls:
                         for p in getattr(c, 'parts', [c]):
                             if hasattr(p, 'size'): p.size, p.inner = setting['size'], setting['inner']
-                else: controls = with_method(controls, method, lm, **setting)
-                texts = lm.sample(TARGETS * TEXTS, [c for c in controls for _ in range(TEXTS)], steps=STEPS, seed=1)
+                else: controls = with_method(controls, method, lm, **{k: v for k, v in setting.items() if k != 'steps'})
+                texts = lm.sample(TARGETS * TEXTS, [c for c in controls for _ in range(TEXTS)], steps=setting['steps'], seed=1)
                 seconds = time.time() - start
                 words = [t.split() for t in texts]
                 r = success_rows([dict(task=task, target=t, texts=texts[k * TEXTS:(k + 1) * TEXTS]) for k, t in enumerate(wanted)], labeller)
                 row = dict(task=task, method=method, setting=setting, success=r['success'], lm_ratio=fluency(words) / people, distinct4=distinct(words), distinct4_people=distinct(sentences),
-                           seconds_per_50=seconds / len(texts) * 50, n_targets=TARGETS, n_samples=TEXTS, steps=STEPS, oracle='labeller', hardware=hardware(), commit=commit(), command=f'DLM_DATA=$DLM_DATA python results/sweep.py {task}')
+                           seconds_per_50=seconds / len(texts) * 50, n_targets=TARGETS, n_samples=TEXTS, oracle='labeller', hardware=hardware(), commit=commit(), command=f'DLM_DATA=$DLM_DATA python results/sweep.py {task}')
                 row |= {k: v for k, v in r.items() if k.startswith('success_')}
                 write_atomic(TABLE, json.dumps(rows + [row], ensure_ascii=False, indent=1) + '\n')
                 print(task, method, setting, {k: round(v, 3) for k, v in row.items() if isinstance(v, float)}, flush=True)
