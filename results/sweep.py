@@ -15,9 +15,9 @@ from diffusion_lm_nb.data import load_corpus, write_atomic
 from diffusion_lm_nb.oracles import make_judge
 from diffusion_lm_nb.reproduction import distinct, fluency, success_rows
 
-TABLE, TARGETS, TEXTS = Path(__file__).parent/"sweep.json", 15, 2
-OURS = [dict(size=s, inner=i, steps=50) for s, i in ((.5, 1), (1, 1), (2, 1), (4, 1), (1, 2), (2, 2), (1, 3))] + [dict(size=s, inner=i, steps=n) for s, i in ((1, 1), (2, 1)) for n in (20, 100)]
-PAPER = [dict(fluency=λ, lr=η, inner=3, steps=50) for λ in (1e-4, 1e-3) for η in (.05, .1, .2)] + [dict(fluency=λ, lr=.1, inner=i, steps=n) for λ, i, n in ((5e-4, 3, 50), (1e-4, 1, 50), (1e-4, 3, 20), (1e-4, 3, 100))]
+TABLE, TARGETS, TEXTS = Path(__file__).parent/"sweep.json", 10, 2
+OURS = [dict(size=s, inner=i, steps=n) for s, i, n in ((.5, 1, 50), (1, 1, 50), (2, 1, 50), (4, 1, 50), (1, 2, 50), (2, 2, 50), (1, 3, 50), (2, 1, 20), (2, 1, 100))]
+PAPER = [dict(fluency=λ, lr=η, inner=3, steps=50) for λ in (1e-4, 1e-3) for η in (.05, .1, .2)] + [dict(fluency=1e-4, lr=.1, inner=i, steps=n) for i, n in ((1, 50), (3, 20), (3, 100))]
 lm, labeller, valid = DiffusionLM.from_pretrained('e2e'), make_judge('labeller'), load_corpus('e2e', 'valid')
 
 def targets(task): # -> targets, their sentences
