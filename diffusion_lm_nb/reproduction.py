@@ -115,7 +115,7 @@ def infill_scores(rows): # rows of dlm-infill that have references -> dict
     most = max(len(r['references']) for r in rows)
     refs = [[r['references'][min(k, len(r['references']) - 1)] for r in rows] for k in range(most)]
     plain = lambda text: ' '.join(tokenise(text, 'stories'))                   # people's references come with capitals and full stops as they wrote them
-    rouge, bleu = RougeScorer(['rougeL']), lambda found, refs: BLEU(tokenize='none').corpus_score(found, refs).score
+    rouge, bleu = RougeScorer(['rougeL']), lambda found, refs: BLEU(tokenize='none', force=True).corpus_score(found, refs).score
     scores = Cider().compute_score({k: [plain(x) for x in r['references']] for k, r in enumerate(rows)}, {k: [plain(gap)] for k, (_, gap) in enumerate(said)})
     return out | dict(bleu4=bleu([r['best'] for r in rows], [[' '.join(fill(c, ref)) for (c, _), ref in zip(said, rs)] for rs in refs]),
         bleu4_gap=bleu([plain(gap) for _, gap in said], [[plain(x) for x in rs] for rs in refs]),

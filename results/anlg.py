@@ -1,6 +1,6 @@
 """aNLG: scores what `dlm-infill` wrote for items of aNLG with references, into results/anlg.json.
 
-    DLM_DATA=... dlm-train roc-small --out runs/roc
+    DLM_DATA=... dlm-train roc-gaps --out runs/roc
     DLM_DATA=... dlm-infill --items $DLM_DATA/anlg/dev.json --model runs/roc --limit 100 --n 10 --out runs/anlg.jsonl
     DLM_DATA=... dlm-infill --items $DLM_DATA/anlg/dev.json --model runs/roc --limit 100 --n 10 --method left-only --out runs/anlg-left.jsonl
     python results/anlg.py runs/anlg.jsonl runs/anlg-left.jsonl
@@ -16,6 +16,7 @@ from diffusion_lm_nb.controls import Infill, read_rows
 from diffusion_lm_nb.data import BadInput, tokenise, write_atomic
 from diffusion_lm_nb.reproduction import infill_scores
 
+MODEL = 'roc-gaps, 8.5M parameters; 2,300 steps of 64 with the noise schedule of E2E, then 5,000 from those weights (a warm start) with its own; some 100 minutes on one core, machine otherwise busy'
 TABLE = Path(__file__).parent/'anlg.json'
 KEPT = 'bleu4 bleu4_gap rouge_l cider bertscore context_kept'.split()
 
@@ -38,7 +39,7 @@ def main(*files):
         if not rows: raise BadInput(f'{f} has no rows')
         method, n = rows[0]['method'], len(rows[0]['texts'])
         table.append(dict(task='anlg', method=f'{method}, MBR of {n}', **{k: v for k, v in infill_scores(rows).items() if k in KEPT}, seconds_per_50=50 * sum(r['seconds'] for r in rows) / sum(len(r['texts']) for r in rows),
-            n_targets=len(rows), n_samples=n, steps=rows[0]['steps'], model='roc-small', command=f'DLM_DATA=$DLM_DATA dlm-infill --items $DLM_DATA/anlg/dev.json --model runs/roc --limit {len(rows)} --n {n}' + (f' --method {method}' if method != 'diffusion' else '')))
+            n_targets=len(rows), n_samples=n, steps=rows[0]['steps'], model=MODEL, command=f'DLM_DATA=$DLM_DATA dlm-infill --items $DLM_DATA/anlg/dev.json --model runs/roc --limit {len(rows)} --n {n}' + (f' --method {method}' if method != 'diffusion' else '')))
     several = [r for r in rows if len(r['references']) > 1]
     if several:
         refs = [r['references'] for r in several]

@@ -1,0 +1,78 @@
+"""Sweeps the settings of the baselines (chapter 12) on valid data: one row a setting, into results/baselines_sweep.json. A run that was cut off goes on.
+
+    DLM_DATA=... OMP_NUM_THREADS=1 python results/baselines.py [METHOD ...]        # all: about 40 minutes on one core
+
+Targets, texts and scores are those of sweep.py: sentences of the valid split that the protocol does not use, read and scored by the labeller, 10 targets and
+2 texts each. Gaps: 10 texts of the valid split with 3 to 8 words hidden. At most 9 settings for a method and task, as many as the diffusion model's sweep has.
+Models are looked for as the commands do: shipped, or in runs/.
+
+    python results/baselines.py --best             # for each method and task the setting that won, by success / lm_ratio (gaps: ROUGE-L)
+"""
+import json, sys, time
+from pathlib import Path
+from measure import commit, hardware
+from sweep import TARGETS, TEXTS, labeller, targets, valid
+from diffusion_lm_nb.baselines import INFILLERS, make_baseline
+from diffusion_lm_nb.controls import hidden_words, infill_row, target_control
+from diffusion_lm_nb.data import BadInput, write_atomic
+from diffusion_lm_nb.reproduction import distinct, fluency, infill_scores, success_rows
+
+TABLE = Path(__file__).parent/'baselines_sweep.json'
+SINGLE, JOINED = ('semantic', 'length', 'pos', 'tree', 'spans'), ('semantic+tree', 'semantic+pos')
+FUDGE = [dict(weight=λ) for λ in (.5, 1., 2., 4., 8., 20.)] + [dict(weight=1., top=3), dict(weight=2., top=3)]
+GRIDS = {  # method: (tasks, settings); the first setting is the authors'
+    'ft-sample': (SINGLE, [dict()]),                                           # nothing to choose
+    'ft-search': (SINGLE, [dict(beam=4), dict(beam=1), dict(beam=16)]),
+    'ft-poe':    (JOINED, [dict(beam=b) for b in (None, 4, 16)]),
+    'fudge':     (SINGLE + JOINED, [dict()] + FUDGE),                          # without a weight: the authors', by task
+    'gedi':      (('semantic',), [dict(weight=ω) for ω in (30., 1., 2., 4., 8., 15.)] + [dict(weight=4., filter=1.), dict(weight=8., filter=1.), dict(weight=8., target=.95)]),
+    'pplm':      (('semantic',), [dict(step=η, kl=κ) for η, κ in ((.04, .01), (.1, .01), (.2, .01), (.4, .01), (.1, .1), (.2, .1), (.4, .1), (.4, 1.))]),
+    'ar-left':   (('infill',), [dict()]),
+    'ar':        (('infill',), [dict()]),
+    'bert':      (('infill',), [dict()]),
+    'bart':      (('infill',), [dict()]),
+    'cold':      (('infill',), [dict()] + [dict(iterations=300, **s) for s in ({}, dict(constraint=.3), dict(constraint=.7), dict(top=5), dict(top=10), dict(constraint=.7, top=5))]),
+    'delorean':  (('infill',), [dict()] + [dict(step=s, mix=m) for s, m in ((3e-3, .88), (1e-2, .88), (3e-4, .5), (3e-3, .5), (1e-2, .5), (3e-2, .5), (3e-3, .3), (1e-2, .3))]),
+}
+
+def on_controls(writer, task): # -> what stands in a row
+    wanted, sentences = targets(task)
+    if task == 'length': wanted = [len(s) for s in sentences]
+    texts = writer.write([target_control(task, t) for t in wanted], TEXTS, seed=1)
+    words = [t.split() for ts in texts for t in ts]
+    r = success_rows([dict(task=task, target=t, texts=ts) for t, ts in zip(wanted, texts)], labeller)
+    return dict(success=r['success'], lm_ratio=fluency(words) / fluency(sentences), distinct4=distinct(words), distinct4_people=distinct(sentences), oracle='labeller', **{k: v for k, v in r.items() if k.startswith('success_')})
+
+def on_gaps(writer): # -> what stands in a row
+    items = hidden_words(valid, seed=5)[:TARGETS]
+    texts = writer.write([c for c, _ in items], TEXTS, seed=1)
+    words = [t.split() for ts in texts for t in ts]
+    whole = [(c.text.split(), refs[0].split()) for c, refs in items]
+    people = [[w for x in text for w in (ref if x.startswith('___') else [x])] for text, ref in whole]
+    return infill_scores([infill_row(c, refs, ts) for (c, refs), ts in zip(items, texts)]) | dict(lm_ratio=fluency(words) / fluency(people), distinct4=distinct(words))
+
+def main(*methods):
+    for method in methods or GRIDS:
+        tasks, grid = GRIDS[method]
+        for task in tasks:
+            for setting in grid:
+                rows = json.loads(TABLE.read_text()) if TABLE.exists() else []
+                if any((r['task'], r['method'], r['setting']) == (task, method, setting) for r in rows): continue
+                try: writer = make_baseline(method, task, device='cpu', **setting)
+                except BadInput as e: print(f'{method} {task}: {e}', flush=True); break
+                start = time.time()
+                row = on_gaps(writer) if method in INFILLERS else on_controls(writer, task)
+                row = dict(task=task, method=method, setting=setting, budget=len(grid), **row, seconds_per_50=(time.time() - start) / TARGETS / TEXTS * 50, n_targets=TARGETS, n_samples=TEXTS,
+                           model=writer.model, hardware=hardware(), commit=commit(), command=f'DLM_DATA=$DLM_DATA python results/baselines.py {method}')
+                write_atomic(TABLE, json.dumps(rows + [row], ensure_ascii=False, indent=1) + '\n')
+                print(task, method, setting, {k: round(v, 3) for k, v in row.items() if isinstance(v, float)}, flush=True)
+
+def best(): # prints the setting that won, a line a method and task
+    rows = json.loads(TABLE.read_text())
+    for method, task in dict.fromkeys((r['method'], r['task']) for r in rows):
+        tried = [r for r in rows if (r['method'], r['task']) == (method, task)]
+        score = lambda r: r['rouge_l'] if task == 'infill' else r['success'] / max(1., r['lm_ratio'])
+        r = max(tried, key=score)
+        print(f'{method:10} {task:14} {len(tried)} of {r["budget"]} tried   {r["setting"]!s:40} ' + (f'ROUGE-L {r["rouge_l"]:.1f}' if task == 'infill' else f'success {r["success"]:.2f}, lm {r["lm_ratio"]:.2f}'))
+
+if __name__ == '__main__': best() if sys.argv[1:] == ['--best'] else main(*sys.argv[1:])

@@ -1,0 +1,337 @@
+"The baselines: what they draw from, what they may write, what they refuse."
+import json, math
+from dataclasses import replace
+from itertools import product
+from pathlib import Path
+import pytest, torch, torch.nn.functional as F
+from diffusion_lm_nb import BadInput, Infill, Length, PartsOfSpeech, SemanticContent, SyntaxSpan, SyntaxTree
+from diffusion_lm_nb import baselines
+from diffusion_lm_nb.baselines import *
+from diffusion_lm_nb.controls import LABELS, TASKS, UPOS, dlm_control, dlm_infill, read_rows, read_tree, tree_spans
+from diffusion_lm_nb.data import Grammar, MAX_WORDS, SPECIALS, load_corpus, pad_batch
+from diffusion_lm_nb.training import PRESETS, fit, keyed_generator, make_ar
+
+SMALL = dict(width=32, layers=2, heads=2, dropout=0.)
+SENTENCE = 'The Eagle is a cheap pub near the river .'.split()
+TREE = SyntaxTree(Grammar().parse(SENTENCE).tree)
+FRENCH, TAGS = SemanticContent('food', 'French'), PartsOfSpeech(Grammar().parse(SENTENCE).tags)
+SINGLE = dict(semantic=FRENCH, length=Length(7), pos=TAGS, tree=TREE, spans=SyntaxSpan(2, 4, 'NP'))
+
+@pytest.fixture(scope='module')
+def corpus(): return load_corpus('grammar')[:600]
+
+@pytest.fixture(scope='module')
+def nets(corpus):
+    "One small model of each kind, as it comes: what it writes is chance, what it may write is not."
+    preset = lambda name, **model: replace(PRESETS['grammar-ar'], model=model, batch_size=8)
+    torch.manual_seed(0)
+    out = dict(ar=make_ar(preset('ar', **SMALL), corpus, 0)[0], ft=make_ft(preset('ft', task=','.join(FT_TASKS), length=128, **SMALL), corpus, 0)[0],
+               fudge=make_fudge(preset('fudge', width=24), corpus, 0)[0], gedi=make_gedi(preset('gedi', **SMALL), corpus, 0)[0])
+    return {k: m.eval().requires_grad_(False) for k, m in out.items()}
+
+@pytest.fixture
+def short(nets, monkeypatch):
+    "Untrained models know no end: sixteen words are enough."
+    monkeypatch.setattr(baselines, 'MAX_WORDS', 16)
+
+def writers(nets): # (writer, a control that it takes)
+    ft, ar = nets['ft'], nets['ar']
+    gap = Infill.parse('The Eagle is a ___{3} near the river .')
+    yield from ((FT(ft, beam), c) for beam in (None, 3) for c in SINGLE.values())
+    yield from ((FUDGE(ar, nets['fudge']), c) for c in [*SINGLE.values(), TAGS & FRENCH])
+    yield FTPoE({PartsOfSpeech: ft, SemanticContent: ft}, ar, base=.5), TAGS & FRENCH
+    yield GeDi(ar, nets['gedi']), FRENCH
+    yield PPLM(ar), FRENCH
+    yield from ((w, gap) for w in (LeftWriter(ar), ARWriter(ft), Cold(ar, iterations=4), Delorean(ar, passes=2, inner=2)))
+    yield ARWriter(ft), Infill.parse('The Eagle is a ___ near the river .')
+
+# --- what is drawn from
+
+def test_draw_follows_the_probabilities():
+    p = torch.tensor([.6, 0., .3, .1])
+    ids = draw(p.log().expand(4000, -1), [keyed_generator(3, k) for k in range(4000)])
+    assert (torch.bincount(ids, minlength=4) / 4000 - p).abs().max() < .03 and not (ids == 1).any()
+
+@pytest.mark.parametrize('control', SINGLE.values(), ids=SINGLE)
+def test_stream_and_training_agree(nets, control):
+    ft, stream, nats = nets['ft'], nets['ft'].stream(control), []
+    ids = ft.vocab.encode(SENTENCE)[1:]
+    for i in ids:
+        nats.append(-stream.logp[0, i])
+        stream.read(torch.tensor([i]))
+    trained = ft.token_nats(*ft.rows([(control, SENTENCE), (Length(3), ['pub'])]))[:len(ids)]
+    assert ((trained - torch.stack(nats)).abs() < .3).all()                    # START, UNK and PAD cannot be drawn: the rest has a little more
+    a = trained - torch.stack(nats)
+    assert (a >= -1e-5).all()
+
+def test_gap_numbers_run_on(nets):
+    ft = nets['ft']
+    ids, mask, numbers = ft.rows([(Infill.parse('a b ___{2} c'), ['x', 'y'])])
+    told = [ft.vocab.words[n] for n in numbers[0]]
+    assert told == ['<1>', '<2>', 'PAD', '<4>', '<2>', '<3>', '<4>', '<5>']    # a b gap c START x y END
+    assert mask[0].tolist() == [False] * 5 + [True] * 3
+
+def test_tokens_hold_the_whole_tree(corpus):
+    for e in corpus[:100]:
+        tree, stack, spans = SyntaxTree(e.tree), [], []
+        for token, i in control_tokens(tree):
+            if token[1] == '(': stack.append((i, token[2:-1]))
+            else: spans += [(a, i, l) for a, l in (stack.pop() for _ in range(int(token[2:-1])))]
+        assert not stack and sorted(spans) == sorted(tree_spans(read_tree(e.tree)))
+
+class Chain:
+    "A stream over END (1) and three words; what comes next depends on the last word alone."
+    room, table = 9, (2 * torch.randn(5, 5, generator=torch.Generator().manual_seed(8))).index_fill(1, torch.tensor([0]), -torch.inf).log_softmax(-1)
+    def __init__(self): self.logp = self.table[:1]
+    def read(self, ids): self.logp = self.table[ids]
+    def keep(self, rows): self.logp = self.logp[rows]
+
+def test_wide_beam_finds_the_best():
+    cost = lambda w: -sum(float(Chain.table[a, b]) for a, b in zip((0, *w), (*w, 1))) / (len(w) + 1)
+    every = sorted((cost(w), list(w)) for n in range(1, 5) for w in product((2, 3, 4), repeat=n))
+    found = beam_search(Chain(), 1, most=4, beam=100)
+    assert [w for _, w in found[:3]] == [w for _, w in every[:3]] and abs(found[0][0] - every[0][0]) < 1e-5
+    assert beam_search(Chain(), 1, most=4, beam=2)[0][0] >= every[0][0] - 1e-6
+
+def test_least_and_most_words():
+    texts = sample_stream(Chain(), [keyed_generator(0, k) for k in range(200)], 1, most=4, least=2)
+    assert {len(t) for t in texts} == {2, 3, 4}
+
+def test_product_is_bayes_rule():
+    p, q = torch.tensor([0, .1, .2, .3, .4]), torch.tensor([0, .4, .4, .1, .1])
+    a, b = Chain(), Chain()
+    a.logp, b.logp = p.log()[None], q.log()[None]
+    assert (Product([a, b], [1., 1.]).logp.exp()[0] - p * q / (p * q).sum()).abs().max() < 1e-5
+    assert (Product([a, b, a], [1., 1., -1.]).logp.exp()[0] - q).abs().max() < 1e-5
+
+# --- FUDGE
+
+def test_one_step_is_the_lstm(nets):
+    clf, ids = nets['fudge'], torch.randint(4, 60, (3, 6), generator=torch.Generator().manual_seed(0))
+    state = (torch.zeros(3, 24),) * 2
+    for i in range(6): state = tuple(s[:, 0] for s in clf.step(state, ids[:, i:i + 1]))
+    assert (state[0] - clf.lstm(clf.emb(ids))[0][:, -1]).abs().max() < 1e-5
+
+def test_tags_are_told_around_the_last_word(nets):
+    clf, h = nets['fudge'], torch.randn(24, generator=torch.Generator().manual_seed(0))
+    logp, tags = clf.tags('pos', h), TAGS.tags
+    for j in (0, 4, len(tags) - 1, len(tags)):
+        want = sum(logp[k, UPOS.index(tags[j + d]) if j + d < len(tags) else len(UPOS)] for k, d in enumerate((-1, 0, 1, 2, 3)) if j + d >= 0)
+        assert abs(clf.told(TAGS, h, j) - want) < 1e-5
+    assert abs(clf.told(Length(9), h, 4) - clf.tags('left', h)[0, 4]) < 1e-6 and abs(clf.told(Length(9), h, 9) - clf.tags('left', h)[0, MAX_WORDS]) < 1e-6
+
+def test_what_a_classifier_learns_stands_where_it_is_asked(corpus):
+    "A classifier whose loss knows the answers: trained on lengths, it says how many words are left."
+    p = replace(PRESETS['grammar-fudge'], model=dict(width=32), steps=60, batch_size=16, lr=2e-2, warmup=5, ema=.9)
+    same = [replace(e, words=['pub'] * n, tags=['NOUN'] * n, tree='(S (NP ' + 'pub ' * n + '))') for e in corpus for n in [3]]
+    torch.manual_seed(0)
+    clf, at = make_fudge(replace(p, min_count=0), same, 0)
+    fit(clf, at, p, device='cpu', quiet=True)
+    with torch.no_grad(): h = clf.lstm(clf.emb(torch.tensor([clf.vocab.encode(['pub'] * 3)])))[0][0, 1:]
+    for j, left in enumerate((2, 1, 0, MAX_WORDS)): assert clf.tags('left', h[j])[0].argmax() == left
+    assert clf.tags('pos', h[0])[2].argmax() == UPOS.index('NOUN') and clf.tags('pos', h[0])[4].argmax() == len(UPOS)     # next word; behind the end
+    assert clf.told(Length(3), h[1], 1) > clf.told(Length(4), h[1], 1)
+    assert clf.span(h[1], *torch.tensor([-1, 1, LABELS.index('NP')])) > clf.span(h[1], *torch.tensor([-1, 0, LABELS.index('NP')]))
+
+def test_fudge_weighs_the_likeliest(nets):
+    ar, clf = nets['ar'], nets['fudge']
+    base = Stream(ar, [0])
+    f = Fudge(base, clf, [(FRENCH, 3.)], pool=20, top=5)
+    kept = f.logp[0].isfinite().nonzero()[:, 0].tolist()
+    pool = base.logp[0].topk(20).indices
+    h, _ = clf.step(f.state, pool[None])
+    score = base.logp[0, pool] + 3 * F.logsigmoid(clf.pair(h)[0, :, clf.pairs.index(('food', 'French'))])
+    best = score.topk(5)
+    assert sorted(kept) == sorted(pool[best.indices].tolist())
+    assert (f.logp[0, pool[best.indices]] - best.values.log_softmax(0)).abs().max() < 1e-5
+
+def test_weight_zero_is_the_base(nets):
+    ar = nets['ar']
+    free = Stream(ar, [0]).logp.softmax(-1)
+    assert (FUDGE(ar, nets['fudge'], 0., pool=10 ** 6, top=10 ** 6).stream(FRENCH).logp.softmax(-1) - free).abs().max() < 1e-6
+    assert (GeDi(ar, nets['gedi'], 0., filter=2.).stream(FRENCH).logp.softmax(-1) - free).abs().max() < 1e-6
+    a, b = (PPLM(ar, step, top=10 ** 6, kl=0.).stream(FRENCH) for step in (0., .5))
+    for s in (a, b): s.read(torch.tensor([9]))
+    s = Stream(ar, [0, 9])
+    assert (a.logp.softmax(-1) - s.logp.softmax(-1)).abs().max() < 1e-5
+    bag = ar.vocab.ids['French']
+    assert b.logp[0, bag] > a.logp[0, bag]                                     # and a step goes the right way
+
+# --- GeDi
+
+def test_codes_are_weighed_by_bayes_rule(nets):
+    gedi, words = nets['gedi'], SENTENCE[:4]
+    s = GeDi(nets['ar'], gedi).stream(FRENCH)
+    for w in words: s.read(torch.tensor([gedi.vocab.ids[w]]))
+    total = []
+    for code in gedi.codes(FRENCH):
+        ids, mask, numbers = gedi.rows([(code, [*words, 'pub'])])
+        total.append(-gedi.token_nats(ids, mask, numbers)[:5].sum())
+    want = (torch.stack(total) / 5).log_softmax(0)[0]
+    assert abs(s.log_class()[0, gedi.vocab.ids['pub']] - want) < 1e-2          # as above: three tokens cannot be drawn
+    assert gedi.codes(FRENCH)[0] == ('food', 'French') and gedi.codes(FRENCH)[-1] == ('food', None)
+    assert len({len(gedi.prefix(c)[0]) for c in gedi.codes(SemanticContent('near', 'the river'))}) == 1
+
+# --- whoever writes
+
+def test_alone_or_in_company(short, nets):
+    for w, c in writers(nets):
+        other = Infill.parse('Near the ___{2} .') if isinstance(c, Infill) else c
+        both = w.write([other, c, other], 3, seed=5)
+        assert w.write([c], 3, seed=5, indices=[1]) == both[1:2], w.name
+        assert w.write([other, c, other], 3, seed=5) == both, w.name
+        assert [len(t) for t in both] == [3, 3, 3]
+
+def test_another_seed_another_text(short, nets):
+    for w, c in writers(nets):
+        if getattr(w, 'beam', None) or isinstance(w, Delorean) or isinstance(w, Cold): continue
+        assert w.write([c], 4, seed=0) != w.write([c], 4, seed=1), w.name
+
+def test_only_words_are_written(short, nets):
+    words = {w for w in nets['ar'].vocab.words if w not in SPECIALS}
+    for w, c in writers(nets):
+        for t in w.write([c], 4)[0]:
+            assert t and {*t.split()} <= words and len(t.split()) <= MAX_WORDS, w.name
+
+def test_search_repeats_its_best(short, nets):
+    texts = FT(nets['ft'], beam=3).write([TAGS], 3)[0]
+    assert texts[0] == texts[1] == texts[2]
+
+def test_what_surrounds_a_gap_comes_back(nets):
+    ar, ft = nets['ar'], nets['ft']
+    one, two = Infill.parse('Zanzibar is ___{2} beside Xyzzy .'), Infill.parse('___{2} is Zanzibar ___{1} .')
+    for w in (LeftWriter(ar), ARWriter(ft), Cold(ar, iterations=2), Delorean(ar, passes=2, inner=1)):
+        for t in w.write([one], 2)[0]: assert one.check(t.split()) and len(t.split()) == 7, w.name
+    assert all(two.check(t.split()) for t in LeftWriter(ar).write([two], 3)[0])
+    for w in (ARWriter(ft), Cold(ar), Delorean(ar)):
+        with pytest.raises(BadInput, match='one gap'): w.write([two])
+    for w in (LeftWriter(ar), Cold(ar), Delorean(ar)):
+        with pytest.raises(BadInput, match=r'___\{3\}'): w.write([Infill.parse('The Eagle ___ .')])
+        with pytest.raises(BadInput, match='too long'): w.write([Infill(['pub'] * 70, [], 2)])
+
+def test_bert_and_bart_are_asked_for_gaps():
+    class Bert:
+        vocab = None
+        def fill(self, words, seed): return [w or 'x' for w in words]
+    class Bart:
+        vocab = None
+        def write(self, words, n, seed): return [w for u, k in zip(words, iter([0, *n, 0])) for w in [u]] if None not in words else [x for w in words for x in ([w] if w else ['y'] * (n[0] or 2))]
+    gap = Infill.parse('a ___{3} b')
+    assert ByModel(Bert()).write([gap]) == [['a x x x b']] and ByModel(Bart()).write([gap, Infill.parse('a ___ b')]) == [['a y y y b'], ['a y y b']]
+    with pytest.raises(BadInput, match='bert needs the size'): ByModel(Bert()).write([Infill.parse('a ___ b')])
+
+def test_energies_are_each_texts_own(nets):
+    cold = Cold(nets['ar'])
+    _, _, left, right, n = cold.sides(Infill.parse('The Eagle is a ___{3} near the river .'))
+    y = torch.randn(3, n, len(cold.vocab), generator=torch.Generator().manual_seed(0))
+    common = torch.tensor([9])
+    y.requires_grad_()
+    together = cold.energy(y, left, right, common)
+    g, = torch.autograd.grad(together[1], y)
+    assert g[1].abs().sum() > 0 and g[0].abs().sum() == 0
+    alone = torch.cat([cold.energy(y[b:b + 1], left, right, common) for b in range(3)])
+    assert (together - alone).abs().max() < 1e-5
+
+def test_langevin_lowers_the_energy(nets):
+    cold = Cold(nets['ar'], iterations=40, noise=((1., 0.),))
+    _, _, left, right, n = cold.sides(Infill.parse('The Eagle is a ___{3} near the river .'))
+    common, seen = torch.tensor([9]), []
+    energy = cold.energy
+    cold.energy = lambda *a: (e := energy(*a), seen.append(float(e.detach().sum())))[0]
+    cold.write_one(Infill.parse('The Eagle is a ___{3} near the river .'), [keyed_generator(0)])
+    assert seen[-1] < seen[0] - .1
+
+def test_backward_pass_serves_the_right_side(nets):
+    d = Delorean(nets['ar'], step=1e-2)
+    _, _, left, right, n = d.sides(Infill.parse('The Eagle is a ___{3} near the river .'))
+    y = d.forward_pass(left, n)
+    nats = lambda y: d.right_nats(d.reads(left, d.words_only(y).softmax(-1), right), right).item()
+    assert nats(d.backward_pass(left, y, right)) < nats(y)
+
+# --- training
+
+def test_ft_learns_to_obey(corpus):
+    p = replace(PRESETS['grammar-ft-semantic'], model=dict(task='semantic', length=80, width=64, layers=2, heads=4, dropout=0.), steps=160, batch_size=32, lr=8e-3, warmup=20, ema=.97)
+    food = [replace(e, mr=[fv for fv in e.mr if fv[0] == 'food']) for e in corpus]
+    torch.manual_seed(0)
+    model, at = make_ft(p, food, 0)
+    fit(model, at, p, device='cpu', quiet=True)
+    foods = [SemanticContent('food', f) for f in ('French', 'Italian', 'Japanese')]
+    texts = FT(model).write(foods, 6)
+    assert sum(c.check(t.split()) for c, ts in zip(foods, texts) for t in ts) >= 11
+
+def test_presets_make_what_they_name(corpus):
+    for name, p in PRESETS.items():
+        if name.startswith('grammar-') and p.kind in ('ft', 'fudge', 'gedi'):
+            model, at = baselines.KINDS[p.kind](replace(p, batch_size=4), corpus[:300], 0)
+            loss, parts = model(*at(0))
+            assert loss.isfinite() and f'e2e-{name[8:]}' in PRESETS, name
+
+def test_labels_are_made_once(tmp_path, capsys):
+    (tmp_path/'own.txt').write_text('The Eagle is a pub .\nIt is cheap .\n')
+    a, b = (labelled_corpus(tmp_path/'own.txt', folder=tmp_path) for _ in range(2))
+    assert a == b and a[0].tags == ['DET', 'PROPN', 'AUX', 'DET', 'NOUN', 'PUNCT'] and capsys.readouterr().err.count('labelling') == 1
+    kept, = tmp_path.glob('*.jsonl')
+    kept.write_text(kept.read_text().splitlines()[0] + '\n')
+    with pytest.raises(BadInput, match='delete it'): labelled_corpus(tmp_path/'own.txt', folder=tmp_path)
+
+# --- by name
+
+def test_every_method_says_what_it_can():
+    tasks = [*TASKS, 'semantic+pos', 'tree+semantic', 'infill']
+    assert {*baselines.BASELINES} == {'ft-sample', 'ft-search', 'pplm', 'fudge', 'gedi', 'ft-poe'} and {*baselines.INFILLERS} == {'ar-left', 'ar', 'bert', 'bart', 'cold', 'delorean'}
+    can = {m: [t for t in tasks if cls.reason(t) is None] for m, (cls, _) in baselines.MAKERS.items()}
+    assert can['fudge'] == tasks[:-1] and can['ft-search'] == TASKS and can['ft-poe'] == tasks[5:7] and can['gedi'] == can['pplm'] == ['semantic'] and can['cold'] == ['infill']
+    for m, (cls, _) in baselines.MAKERS.items():
+        for t in tasks:
+            if t not in can[m]:
+                with pytest.raises(BadInput, match='cannot do'): make_baseline(m, t)
+    with pytest.raises(BadInput, match='no method'): make_baseline('wishing', 'pos')
+
+def test_a_missing_model_names_its_command(tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    with pytest.raises(BadInput, match='dlm-train nowhere-ft-pos --out runs/nowhere-ft-pos'): make_baseline('ft-sample', 'pos', corpus='nowhere')
+
+def test_models_come_back_from_their_folders(nets, tmp_path):
+    for name, model in dict(ar=nets['ar'], gedi=nets['gedi'], fudge=nets['fudge'], **{'grammar-ft-pos': nets['ft'], 'infill-ar': nets['ft']}).items(): model.save_pretrained(tmp_path/name)
+    make = lambda m, t, **s: make_baseline(m, t, 'cpu', tmp_path, 'grammar', **s)
+    assert make('gedi', 'semantic').write([FRENCH], 2) == GeDi(nets['ar'], nets['gedi']).write([FRENCH], 2)
+    assert make('fudge', 'semantic').write([FRENCH], 2) == FUDGE(nets['ar'], nets['fudge']).write([FRENCH], 2)
+    assert make('ft-search', 'pos').write([TAGS], 2) == FT(nets['ft'], 4).write([TAGS], 2)
+    w = make('fudge', 'pos', weight=1.)
+    assert (w.name, w.model, w.weight) == ('fudge', 'fudge+ar', 1.)
+    alone = make_baseline('ft-sample', 'pos', 'cpu', tmp_path/'grammar-ft-pos')                    # the model's own folder
+    assert alone.model == 'grammar-ft-pos' and alone.write([TAGS], 1) == FT(nets['ft']).write([TAGS], 1)
+
+def test_other_words_are_refused(nets, corpus):
+    p = replace(PRESETS['grammar-ar'], model=SMALL)
+    other = make_ar(p, corpus[:20], 0)[0]
+    for make in (lambda: FUDGE(other, nets['fudge']), lambda: GeDi(other, nets['gedi']), lambda: FTPoE({PartsOfSpeech: nets['ft']}, other, 1.)):
+        with pytest.raises(BadInput, match='different words'): make()
+
+@pytest.mark.parametrize('method, control, says', [
+    ('ft', SemanticContent('food', 'Klingon'), 'Klingon'), ('ft', TAGS & FRENCH, 'no single control'), ('ft', PartsOfSpeech(['NOUN'] * 200), 'no room'),
+    ('fudge', SemanticContent('food', 'Klingon'), 'never seen'), ('gedi', SemanticContent('food', 'Klingon'), 'no code'), ('pplm', SemanticContent('food', 'Klingon'), 'does not know')])
+def test_bad_controls(nets, method, control, says):
+    w = dict(ft=FT(nets['ft']), fudge=FUDGE(nets['ar'], nets['fudge']), gedi=GeDi(nets['ar'], nets['gedi']), pplm=PPLM(nets['ar']))[method]
+    with pytest.raises(BadInput, match=says): w.write([control])
+
+def test_commands(nets, tmp_path, capsys):
+    for name, m in dict(ar=nets['ar'], fudge=nets['fudge']).items(): m.save_pretrained(tmp_path/name)
+    targets, items, out = tmp_path/'t.jsonl', tmp_path/'items.txt', tmp_path/'out.jsonl'
+    targets.write_text('["food", ":", "French"]\n["food", ":", "Italian"]\n')
+    items.write_text('The Eagle is a ___{3} near the river .\n')
+    run = lambda: dlm_control(['semantic', '--targets', str(targets), '--n', '2', '--method', 'fudge', '--model', str(tmp_path), '--out', str(out), '--device', 'cpu'])
+    assert run() == 0
+    whole = out.read_bytes()
+    out.write_bytes(whole[:whole.index(b'\n') + 20])                           # cut off in the second row
+    assert run() == 0
+    strip = lambda data: [{k: v for k, v in json.loads(l).items() if k != 'seconds'} for l in data.decode().splitlines()]
+    assert strip(out.read_bytes()) == strip(whole)
+    assert [r['texts'] for r in read_rows(out)] == FUDGE(nets['ar'], nets['fudge']).write([FRENCH, SemanticContent('food', 'Italian')], 2)
+    assert dlm_infill(['--items', str(items), '--n', '2', '--method', 'ar-left', '--model', str(tmp_path/'ar'), '--out', str(tmp_path/'gaps.jsonl'), '--device', 'cpu']) == 0
+    row, = read_rows(tmp_path/'gaps.jsonl')
+    assert all(len(g[0].split()) == 3 for g in row['gaps']) and row['method'] == 'ar-left'
+    capsys.readouterr()
+    assert dlm_control(['pos', '--n', '1', '--method', 'pplm', '--model', str(tmp_path), '--out', str(tmp_path/'no.jsonl')]) == 2
+    assert 'pplm cannot do pos' in capsys.readouterr().err
