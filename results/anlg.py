@@ -39,7 +39,7 @@ def main(*files):
         if not rows: raise BadInput(f'{f} has no rows')
         method, n = rows[0]['method'], len(rows[0]['texts'])
         table.append(dict(task='anlg', method=f'{method}, MBR of {n}', **{k: v for k, v in infill_scores(rows).items() if k in KEPT}, seconds_per_50=50 * sum(r['seconds'] for r in rows) / sum(len(r['texts']) for r in rows),
-            n_targets=len(rows), n_samples=n, steps=rows[0]['steps'], model=MODEL, command=f'DLM_DATA=$DLM_DATA dlm-infill --items $DLM_DATA/anlg/dev.json --model runs/roc --limit {len(rows)} --n {n}' + (f' --method {method}' if method != 'diffusion' else '')))
+            n_targets=len(rows), n_samples=n, steps=rows[0]['steps'], model=MODEL, command=f'DLM_DATA=$DLM_DATA dlm-infill --items $DLM_DATA/anlg/dev.json --model runs/roc --limit {len(rows)} --n {n} --steps {rows[0]["steps"]}' + (f' --steps {rows[0]["steps"]}' if rows[0]['steps'] != 50 else '') + (f' --method {method}' if method != 'diffusion' else '')))
     several = [r for r in rows if len(r['references']) > 1]
     if several:
         refs = [r['references'] for r in several]
