@@ -588,6 +588,7 @@ def tree_f1(a, b): # lists of (first, last, label)
 
 class SyntaxTree(Syntactic):
     "The text has this tree; of its leaves only the number matters: SyntaxTree('(S (NP _ _) (VP _ (NP _)) _)')."
+    inner = 3
     def __init__(self, tree, reader=None): # brackets, or an `nltk.Tree`
         self.tree = read_tree(tree_text(tree) if hasattr(tree, 'leaves') else tree)
         self.spans, self.n = tree_spans(self.tree), len(self.tree.leaves())
@@ -612,7 +613,7 @@ class SyntaxTree(Syntactic):
 # %% ../nbs/09_controls.ipynb #94eefc5f
 class SyntaxSpan(Syntactic):
     "Words `first` to `last` are a constituent with this label: SyntaxSpan(3, 5, 'PP'); words are counted from 0, START is none."
-    size = 2.
+    size = 4.
     def __init__(self, first, last, label, reader=None):
         if any(not isinstance(i, int) or isinstance(i, bool) for i in (first, last)) or not 0 <= first <= last: raise BadInput(f'a span is its first and last word, counted from 0, not {str(first)[:20]} to {str(last)[:20]}')
         self.first, self.last, self.label = first, last, plain_label(str(label))

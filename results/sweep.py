@@ -17,7 +17,7 @@ from diffusion_lm_nb.reproduction import distinct, fluency, success_rows
 
 TABLE, TARGETS, TEXTS = Path(__file__).parent/"sweep.json", 10, 2
 OURS = [dict(size=s, inner=i, steps=n) for s, i, n in ((.5, 1, 50), (1, 1, 50), (2, 1, 50), (4, 1, 50), (1, 2, 50), (2, 2, 50), (1, 3, 50), (2, 1, 20), (2, 1, 100))]
-PAPER = [dict(fluency=λ, lr=η, inner=3, steps=50) for λ in (1e-4, 1e-3) for η in (.05, .1, .2)] + [dict(fluency=1e-4, lr=.1, inner=i, steps=n) for i, n in ((1, 50), (3, 20), (3, 100))]
+PAPER = [dict(fluency=λ, lr=η, inner=3, steps=50) for λ, η in ((1e-4, .05), (1e-4, .1), (1e-4, .2), (5e-4, .1), (1e-3, .05), (1e-3, .1), (1e-3, .2))] + [dict(fluency=1e-4, lr=.1, inner=i, steps=n) for i, n in ((1, 50), (3, 20), (3, 100))]
 lm, labeller, valid = DiffusionLM.from_pretrained('e2e'), make_judge('labeller'), load_corpus('e2e', 'valid')
 
 def targets(task): # -> targets, their sentences
