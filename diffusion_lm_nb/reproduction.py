@@ -277,8 +277,8 @@ def figure_uri(fig): # matplotlib figure -> str
 def report_figure(report): # -> matplotlib figure
     "Success by task with its interval; control against fluency; success by length of the target."
     from matplotlib.figure import Figure
-    fig = Figure(figsize=(9, 3.6), layout='constrained'); left, mid, right = fig.subplots(1, 3)
     rows = [r for r in report['rows'] if r.get('success') is not None and r['method'] not in ('unguided', 'their sentences')]
+    fig = Figure(figsize=(9, max(3.6, .15 * len(rows))), layout='constrained'); left, mid, right = fig.subplots(1, 3)
     floor = {r['task']: r['success'] for r in report['rows'] if r['method'] == 'unguided' and 'success' in r}
     name = lambda r: r['task'] + ('' if r['method'] == 'diffusion' else ', ' + r['method'].removeprefix('diffusion-'))
     for i, r in enumerate(rows):
@@ -368,7 +368,7 @@ def reproduce(
     if protocol not in PROTOCOLS: raise BadInput(f'no protocol {protocol!r}; there are {", ".join(PROTOCOLS)}')
     P = PROTOCOLS[protocol]; steps = P['steps'] if steps is None else steps; positive('steps', steps)
     every, tasks = [*METHODS, *WRITERS, *INFILL_WRITERS], tasks.split(',')
-    methods = every if methods == 'all' else methods.split(',')
+    methods = [m for m in every if not m.endswith('-authors')] if methods == 'all' else methods.split(',')
     for t in tasks:
         if t != 'infill' and not all(u in TASKS for u in t.split('+')): raise BadInput(f'no task {t!r}; there are {", ".join(TASKS)}, several joined by +, and infill')
         shipped_targets(t)

@@ -58,7 +58,7 @@ def main(*methods):
             for setting in grid:
                 rows = json.loads(TABLE.read_text()) if TABLE.exists() else []
                 if any((r['task'], r['method'], r['setting']) == (task, method, setting) for r in rows): continue
-                try: writer = make_baseline(method, task, device='cpu', **setting)
+                try: writer = make_baseline(method, task, device='cpu', tuned=False, **setting)
                 except BadInput as e: print(f'{method} {task}: {e}', flush=True); break
                 start = time.time()
                 row = on_gaps(writer) if method in INFILLERS else on_controls(writer, task)
