@@ -3,5 +3,5 @@ __version__ = "0.1.0"
 
 from .data import BadInput
 from .denoiser import DiffusionLM
-from . import training, sampling, guidance, controls, oracles, baselines
+from . import training, sampling, guidance, controls, oracles, language_models, baselines
 from .controls import SemanticContent, PartsOfSpeech, SyntaxTree, SyntaxSpan, Length, Infill

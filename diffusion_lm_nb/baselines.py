@@ -88,9 +88,9 @@ def control_tokens(control): # -> list of (token, number of the word that it spe
     "A control as words to be read."
     c = control
     if isinstance(c, SemanticContent): return [(w, None) for w in (f'<{c.field}>', *(f'<{w}>' if w in ('yes', 'no') else w for w in c.value.split()))]
-    if isinstance(c, Length): return [(f'<{c.n}>', None)]
+    if isinstance(c, Length): return [(f'<{c.n}>', c.n)]                         # words are counted from 0: it speaks of END
     if isinstance(c, PartsOfSpeech): return [(f'<{t}>', i) for i, t in enumerate(c.tags)]
-    if isinstance(c, SyntaxSpan): return [(f'<{c.first}>', c.first), (f'<{c.last}>', c.last), (f'<{c.label}>', None)]
+    if isinstance(c, SyntaxSpan): return [(f'<({c.label}>', c.first), *((f'<{c.label}>', i) for i in range(c.first, c.last + 1)), ('<)1>', c.last)]
     if isinstance(c, SyntaxTree): return [(t, i) for i, (opened, closed) in enumerate(edges(c)) for t in [f'<({l}>' for l in opened] + [f'<){min(closed, 9)}>'] * (closed > 0)]
     if isinstance(c, Infill): return gap_tokens(c)
     raise BadInput(f'{c} is no single control that a model was fitted to')
@@ -778,7 +778,9 @@ MAKERS = {  # method: (class, function of `get` and the task -> arguments); get(
 }
 
 # %% ../nbs/12_baselines.ipynb #a0137377
-TUNED = {}
+_MILD = dict(weight=1., top=3)
+TUNED = {('fudge', 'semantic'): dict(weight=4.), ('fudge', 'length'): dict(weight=1.), ('fudge', 'pos'): _MILD, ('fudge', 'tree'): _MILD, ('fudge', 'semantic+tree'): _MILD, ('fudge', 'semantic+pos'): _MILD,
+         ('pplm', 'semantic'): dict(step=.1, kl=.1), ('ft-poe', 'semantic+tree'): dict(beam=4)}
 
 for _m in ('fudge', 'gedi', 'pplm', 'cold', 'delorean'): MAKERS[f'{_m}-authors'] = MAKERS[_m]
 
