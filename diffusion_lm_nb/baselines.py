@@ -794,7 +794,7 @@ def make_baseline(method, task, device=None, folder=None, corpus='e2e', tuned=Tr
         found.append((own, find_trained(f'{corpus}-{name}', folder, own)))
         try: return kind.from_pretrained(found[-1][1]).to(device).requires_grad_(False)
         except (RuntimeError, AssertionError) as e: raise BadInput(f'no device {device!r} here ({str(e).splitlines()[0]})') from None
-    chosen = TUNED.get((method, task), {}) if tuned else {}
+    chosen = TUNED.get((method, task), {}) if tuned and corpus == 'e2e' else {}     # they are for models of E2E
     writer = cls(**arguments(get, task) | chosen | settings)
     writer.name, writer.model = method, '+'.join(dict.fromkeys(p.name for own, p in sorted(found, key=lambda f: not f[0])))
     return writer

@@ -277,7 +277,8 @@ def test_labels_are_made_once(tmp_path, capsys):
 
 def test_every_method_says_what_it_can():
     tasks = [*TASKS, 'semantic+pos', 'tree+semantic', 'infill']
-    assert {*baselines.BASELINES} == {'ft-sample', 'ft-search', 'pplm', 'fudge', 'gedi', 'ft-poe'} and {*baselines.INFILLERS} == {'ar-left', 'ar', 'bert', 'bart', 'cold', 'delorean'}
+    plain = lambda methods: {m for m in methods if not m.endswith('-authors')}
+    assert plain(baselines.BASELINES) == {'ft-sample', 'ft-search', 'pplm', 'fudge', 'gedi', 'ft-poe'} and plain(baselines.INFILLERS) == {'ar-left', 'ar', 'bert', 'bart', 'cold', 'delorean'}
     can = {m: [t for t in tasks if cls.reason(t) is None] for m, (cls, _) in baselines.MAKERS.items()}
     assert can['fudge'] == tasks[:-1] and can['ft-search'] == TASKS and can['ft-poe'] == tasks[5:7] and can['gedi'] == can['pplm'] == ['semantic'] and can['cold'] == ['infill']
     for m, (cls, _) in baselines.MAKERS.items():
@@ -285,6 +286,14 @@ def test_every_method_says_what_it_can():
             if t not in can[m]:
                 with pytest.raises(BadInput, match='cannot do'): make_baseline(m, t)
     with pytest.raises(BadInput, match='no method'): make_baseline('wishing', 'pos')
+
+def test_tuned_settings_are_for_e2e_and_by_task(tmp_path, nets):
+    for name in ('ar', 'fudge'): nets[name].save_pretrained(tmp_path/name)
+    make = lambda m, t, **k: make_baseline(m, t, 'cpu', tmp_path, **k)
+    assert make('fudge', 'pos').weight == TUNED['fudge', 'pos']['weight'] and make('fudge', 'pos').top == TUNED['fudge', 'pos']['top']
+    assert make('fudge', 'spans').weight is None                               # not swept to another: the authors'
+    for w in (make('fudge-authors', 'pos'), make('fudge', 'pos', tuned=False)): assert w.weight is None and w.top == 10
+    assert make('fudge', 'pos', weight=7.).weight == 7. and make('fudge-authors', 'pos').name == 'fudge-authors'
 
 def test_a_missing_model_names_its_command(tmp_path, monkeypatch):
     monkeypatch.chdir(tmp_path)
@@ -294,7 +303,7 @@ def test_models_come_back_from_their_folders(nets, tmp_path):
     for name, model in dict(ar=nets['ar'], gedi=nets['gedi'], fudge=nets['fudge'], **{'grammar-ft-pos': nets['ft'], 'infill-ar': nets['ft']}).items(): model.save_pretrained(tmp_path/name)
     make = lambda m, t, **s: make_baseline(m, t, 'cpu', tmp_path, 'grammar', **s)
     assert make('gedi', 'semantic').write([FRENCH], 2) == GeDi(nets['ar'], nets['gedi']).write([FRENCH], 2)
-    assert make('fudge', 'semantic').write([FRENCH], 2) == FUDGE(nets['ar'], nets['fudge']).write([FRENCH], 2)
+    assert make('fudge', 'semantic').write([FRENCH], 2) == FUDGE(nets['ar'], nets['fudge'], **TUNED['fudge', 'semantic']).write([FRENCH], 2)
     assert make('ft-search', 'pos').write([TAGS], 2) == FT(nets['ft'], 4).write([TAGS], 2)
     w = make('fudge', 'pos', weight=1.)
     assert (w.name, w.model, w.weight) == ('fudge', 'fudge+ar', 1.)
@@ -326,7 +335,7 @@ def test_commands(nets, tmp_path, capsys):
     assert run() == 0
     strip = lambda data: [{k: v for k, v in json.loads(l).items() if k != 'seconds'} for l in data.decode().splitlines()]
     assert strip(out.read_bytes()) == strip(whole)
-    assert [r['texts'] for r in read_rows(out)] == FUDGE(nets['ar'], nets['fudge']).write([FRENCH, SemanticContent('food', 'Italian')], 2)
+    assert [r['texts'] for r in read_rows(out)] == FUDGE(nets['ar'], nets['fudge'], **TUNED['fudge', 'semantic']).write([FRENCH, SemanticContent('food', 'Italian')], 2)
     assert dlm_infill(['--items', str(items), '--n', '2', '--method', 'ar-left', '--model', str(tmp_path/'ar'), '--out', str(tmp_path/'gaps.jsonl'), '--device', 'cpu']) == 0
     row, = read_rows(tmp_path/'gaps.jsonl')
     assert all(len(g[0].split()) == 3 for g in row['gaps']) and row['method'] == 'ar-left'
