@@ -90,7 +90,7 @@ def control_tokens(control): # -> list of (token, number of the word that it spe
     if isinstance(c, SemanticContent): return [(w, None) for w in (f'<{c.field}>', *(f'<{w}>' if w in ('yes', 'no') else w for w in c.value.split()))]
     if isinstance(c, Length): return [(f'<{c.n}>', c.n)]                         # words are counted from 0: it speaks of END
     if isinstance(c, PartsOfSpeech): return [(f'<{t}>', i) for i, t in enumerate(c.tags)]
-    if isinstance(c, SyntaxSpan): return [(f'<({c.label}>', c.first), *((f'<{c.label}>', i) for i in range(c.first, c.last + 1)), ('<)1>', c.last)]
+    if isinstance(c, SyntaxSpan): return [(f'<({c.label}>', c.first), ('<)1>', c.last)]
     if isinstance(c, SyntaxTree): return [(t, i) for i, (opened, closed) in enumerate(edges(c)) for t in [f'<({l}>' for l in opened] + [f'<){min(closed, 9)}>'] * (closed > 0)]
     if isinstance(c, Infill): return gap_tokens(c)
     raise BadInput(f'{c} is no single control that a model was fitted to')
@@ -196,12 +196,17 @@ def with_syntax(examples, tasks): # list of names
 
 def make_ft(preset, examples, seed):
     "A fresh `FineTuned` for `preset.model['task']`, and its batches."
-    tasks, length = preset.model['task'].split(','), preset.model.get('length', 192)
+    args = dict(preset.model)
+    tasks, length, after = args['task'].split(','), args.get('length', 192), args.pop('after', None)
     if wrong := [t for t in tasks if t not in FT_TASKS]: raise BadInput(f'no task {wrong[0]!r} to fit a model to; there are {", ".join(FT_TASKS)}')
     examples, vocab = fitting_texts(preset, with_syntax(examples, tasks), 64)
     if tasks == ['semantic']: examples = [e for e in examples if said(e)]
     if not examples: raise BadInput('no text says the value of a field; the task semantic needs meaning representations, as E2E has them')
-    model = FineTuned(vocab.words + MARKS, writable=len(vocab), **preset.model)
+    model = FineTuned(vocab.words + MARKS, writable=len(vocab), **args)
+    if after:
+        begun = FineTuned.from_pretrained(find_trained(after))
+        if begun.vocab.words != model.vocab.words: raise BadInput(f'{after} knows other words; train it on the same texts')
+        model.load_state_dict(begun.state_dict())
     batches = Batches([vocab.encode(e.words) for e in examples], vocab.pad, preset.batch_size, seed)
     def at(step):
         gen, pairs = keyed_generator(seed, step), []
@@ -219,6 +224,7 @@ for _t in FT_TASKS:
     _long = dict(batch_size=32, steps=6_000) if _t in ('pos', 'tree') else dict(steps=4_000)      # their controls are longer than the texts
     PRESETS[f'e2e-{_name}'] = Preset('ft', 'e2e-labelled' if _t in ('pos', 'tree', 'spans') else 'e2e', dict(task=_t, **_FT), lr=1.5e-3, **_long)
     PRESETS[f'grammar-{_name}'] = Preset('ft', 'grammar', dict(task=_t, **_TINY), steps=1_500, **_RUN)
+PRESETS['e2e-ft-spans'] = Preset('ft', 'e2e-labelled', dict(task='spans', after='e2e-ft-tree', **_FT), lr=1.5e-3, steps=2_000)
 
 # %% ../nbs/12_baselines.ipynb #7190c9df
 SINGLE, JOINED = {*TASKS}, {'+'.join(c) for k in range(2, 6) for c in combinations(TASKS, k)}

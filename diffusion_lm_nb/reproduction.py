@@ -43,8 +43,9 @@ def text_hash(words): # -> int
 def in_train(texts, model='e2e'): # -> share, or None where no list of hashes is at hand
     "Share of the texts that stand in the training set word for word."
     from safetensors.torch import load_file
-    path = weights_home()/Path(model).name/'train_hashes.safetensors'
-    if not path.exists(): return None
+    names = Path(model).name, Path(model).name.split('-')[0]                          # e2e-ft-pos read what e2e has read
+    path = next((p for n in names if (p := weights_home()/n/'train_hashes.safetensors').exists()), None)
+    if path is None: return None
     seen = set(load_file(path)['hashes'].tolist())
     return sum(text_hash(t) in seen for t in texts) / max(1, len(texts))
 
