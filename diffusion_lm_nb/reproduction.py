@@ -392,10 +392,10 @@ def reproduce(
     for k, (task, method) in enumerate(jobs):
         path = folder/f'{task.replace("+", "-")}-{method}.jsonl'
         writer = (INFILL_WRITERS if task == 'infill' else WRITERS).get(method)
-        try: writer = writer and writer(task, device, None)
+        try: rows = run_job(lm, task, method, P, path, steps, seed, model, (i, N), writer and writer(task, device, None))
         except BadInput as e:                                                          # an empty cell of the table has its reason
+            if not writer: raise
             report['without'].append(dict(task=task, method=method, reason=str(e))); say(f'[{k + 1}/{len(jobs)}] {task} · {method}: {e}'); continue
-        rows = run_job(lm, task, method, P, path, steps, seed, model, (i, N), writer)
         if not rows: continue
         r = evaluate_rows(rows, kn, judge)
         if task == 'free': free = [t for row in rows for t in row['texts']]

@@ -20,7 +20,7 @@ from diffusion_lm_nb.reproduction import distinct, fluency, infill_scores, succe
 TABLE = Path(__file__).parent/'baselines_sweep.json'
 SINGLE, JOINED = ('semantic', 'length', 'pos', 'tree', 'spans'), ('semantic+tree', 'semantic+pos')
 FUDGE = [dict(weight=λ) for λ in (.5, 1., 2., 4., 8., 20.)] + [dict(weight=1., top=3), dict(weight=2., top=3)]
-GRIDS = {  # method: (tasks, settings); the first setting is the authors'
+GRIDS = {  # method: (tasks, settings); dict() is the authors' setting
     'ft-sample': (SINGLE, [dict()]),                                           # nothing to choose
     'ft-search': (SINGLE, [dict(beam=4), dict(beam=1), dict(beam=16)]),
     'ft-poe':    (JOINED, [dict(beam=b) for b in (None, 4, 16)]),
@@ -31,7 +31,7 @@ GRIDS = {  # method: (tasks, settings); the first setting is the authors'
     'ar':        (('infill',), [dict()]),
     'bert':      (('infill',), [dict()]),
     'bart':      (('infill',), [dict()]),
-    'cold':      (('infill',), [dict()] + [dict(iterations=300, **s) for s in ({}, dict(constraint=.3), dict(constraint=.7), dict(top=5), dict(top=10), dict(constraint=.7, top=5))]),
+    'cold':      (('infill',), [dict(iterations=300, **s) for s in ({}, dict(constraint=.3), dict(constraint=.7), dict(top=5), dict(top=10), dict(constraint=.7, top=5))] + [dict()]),
     'delorean':  (('infill',), [dict()] + [dict(step=s, mix=m) for s, m in ((3e-3, .88), (1e-2, .88), (3e-4, .5), (3e-3, .5), (1e-2, .5), (3e-2, .5), (3e-3, .3), (1e-2, .3))]),
 }
 
