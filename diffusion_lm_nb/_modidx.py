@@ -987,6 +987,8 @@ d = { 'settings': {'branch': 'main', 'doc_baseurl': '/', 'doc_host': '', 'git_ur
                                               'diffusion_lm_nb.reproduction.text_figures': ( 'reproduction.html#text_figures',
                                                                                              'diffusion_lm_nb/reproduction.py'),
                                               'diffusion_lm_nb.reproduction.text_hash': ( 'reproduction.html#text_hash',
+                                                                                          'diffusion_lm_nb/reproduction.py'),
+                                              'diffusion_lm_nb.reproduction.told_size': ( 'reproduction.html#told_size',
                                                                                           'diffusion_lm_nb/reproduction.py')},
             'diffusion_lm_nb.sampling': { 'diffusion_lm_nb.sampling.DiffusionLM.allowed': ( 'sampling.html#diffusionlm.allowed',
                                                                                             'diffusion_lm_nb/sampling.py'),

@@ -604,7 +604,7 @@ class PPLM(FT):
 # %% ../nbs/12_baselines.ipynb #e4ac4438
 class Gaps(Writer):
     "A method that fills gaps."
-    tasks = {'infill'}
+    tasks, told_sizes = {'infill'}, True   # it must be told how many words a gap has
     def sized(self, infill, one=True): # `Infill`; must it be one gap? -> sizes
         "The sizes of the gaps; BadInput if one is open, or if there are too many."
         sizes = [p[1] for p in infill.parts if not isinstance(p, str)]
@@ -632,7 +632,7 @@ class LeftWriter(Gaps):
 # %% ../nbs/12_baselines.ipynb #9ab9db38
 class ARWriter(Gaps):
     "AR infilling: a model fitted to `left gap right START middle` reads both sides before it writes."
-    name = 'ar'
+    name, told_sizes = 'ar', False
     def __init__(self, lm): self.lm, self.vocab = lm.eval(), lm.vocab # `FineTuned`, with the task infill
     def write_one(self, control, gens):
         at = [k for k, p in enumerate(control.parts) if not isinstance(p, str)]
@@ -746,7 +746,7 @@ class Delorean(Soft):
 class ByModel(Gaps):
     "BERT or BART of chapter 11, as they fill gaps by themselves."
     def __init__(self, model): # has `vocab`, and `fill` or `write`
-        self.model, self.vocab, self.name = model, model.vocab, 'bert' if hasattr(model, 'fill') else 'bart'
+        self.model, self.vocab, self.name, self.told_sizes = model, model.vocab, *(('bert', True) if hasattr(model, 'fill') else ('bart', False))
     @torch.no_grad()
     def write_one(self, control, gens):
         if self.name == 'bert': return [self.model.fill(control.layout(self.sized(control, one=False)), g) for g in gens]
@@ -786,7 +786,8 @@ MAKERS = {  # method: (class, function of `get` and the task -> arguments); get(
 # %% ../nbs/12_baselines.ipynb #a0137377
 _MILD = dict(weight=1., top=3)
 TUNED = {('fudge', 'semantic'): dict(weight=4.), ('fudge', 'length'): dict(weight=1.), ('fudge', 'pos'): _MILD, ('fudge', 'tree'): _MILD, ('fudge', 'semantic+tree'): _MILD, ('fudge', 'semantic+pos'): _MILD,
-         ('pplm', 'semantic'): dict(step=.1, kl=.1), ('ft-poe', 'semantic+tree'): dict(beam=4)}
+         ('pplm', 'semantic'): dict(step=.1, kl=.1), ('ft-poe', 'semantic+tree'): dict(beam=4),
+         ('cold', 'infill'): dict(iterations=300)}                                # not swept: what a CPU can pay
 
 for _m in ('fudge', 'gedi', 'pplm', 'cold', 'delorean'): MAKERS[f'{_m}-authors'] = MAKERS[_m]
 

@@ -3,8 +3,8 @@
 # %% auto #0
 __all__ = ['dlm_evaluate', 'PROTOCOLS', 'COLUMNS', 'dlm_reproduce', 'distinct', 'self_bleu', 'text_hash', 'in_train', 'bootstrap',
            'part_scores', 'success_rows', 'fill', 'bertscore', 'infill_scores', 'known_share', 'fluency',
-           'text_figures', 'evaluate_rows', 'fit_ngram', 'check_row', 'evaluate_file', 'pick', 'run_job', 'shown',
-           'cell', 'headline', 'report_table', 'figure_uri', 'report_figure', 'chart_figure', 'report_html',
+           'text_figures', 'evaluate_rows', 'fit_ngram', 'check_row', 'evaluate_file', 'pick', 'told_size', 'run_job',
+           'shown', 'cell', 'headline', 'report_table', 'figure_uri', 'report_figure', 'chart_figure', 'report_html',
            'landmarks', 'reproduce']
 
 # %% ../nbs/13_reproduction.ipynb #da73060d
@@ -204,6 +204,13 @@ def pick(seq, n, seed=0): # n of them, spread evenly in a seeded order
     return random.Random(seed).sample(seq, min(n, len(seq)))
 
 # %% ../nbs/13_reproduction.ipynb #7b8a58db
+def told_size(infill, references): # `Infill`; list of texts
+    "The same with the size of the first reference, if it is one gap of open size."
+    sizes = [p[1] for p in infill.parts if not isinstance(p, str)]
+    if sizes != [None] or not references: return infill
+    return Infill.parse(infill.text.replace('___', f'___{{{len(references[0].split())}}}'))
+
+# %% ../nbs/13_reproduction.ipynb #69078138
 def run_job(lm, task, method, P, path, steps, seed, model, shard=(0, 1), writer=None): # shard: only every N-th target from i on; writer: of a method that is no diffusion -> rows
     "One task by one method, resumed from `path` and from what shards have written beside it; the rows of this shard."
     if task == 'infill': wanted = [(None, c, refs) for c, refs in read_items(shipped_targets('infill'))]
@@ -212,6 +219,7 @@ def run_job(lm, task, method, P, path, steps, seed, model, shard=(0, 1), writer=
     wanted = pick(wanted, P['targets'], seed) if task != 'free' else wanted
     controls = [c for _, c, _ in wanted]
     if writer: model = writer.model
+    if getattr(writer, 'told_sizes', False): wanted = [(t, told_size(c, refs), refs) for t, c, refs in wanted]; controls = [c for _, c, _ in wanted]
     if method == 'diffusion-classifier': controls = with_method(controls, method, lm, model)
     target = lambda t, c: c.text if task == 'infill' else t
     begun = lambda f: rows_begun(f, [target(t, c) for t, c, _ in wanted], P['n'], task=task, method=method, model=model, seed=seed, steps=steps)
