@@ -5,8 +5,8 @@ __all__ = ['FT_TASKS', 'MARKS', 'SINGLE', 'JOINED', 'KIND_NAMES', 'MAKERS', 'TUN
            'sample_stream', 'control_tokens', 'gap_tokens', 'begins', 'edges', 'FineTuned', 'said', 'pick_one',
            'gold_control', 'labelled_corpus', 'with_syntax', 'make_ft', 'Writer', 'beam_search', 'parts_of', 'FT',
            'Product', 'same_words', 'FTPoE', 'tag_rows', 'PrefixClassifier', 'span_question', 'make_fudge', 'Fudge',
-           'FUDGE', 'CodeLM', 'make_gedi', 'Contrast', 'GeDi', 'Perturbed', 'PPLM', 'Gaps', 'LeftWriter', 'ARWriter',
-           'Soft', 'Cold', 'Delorean', 'ByModel', 'find_trained', 'of_chapter_11', 'make_baseline']
+           'FUDGE', 'CodeLM', 'make_gedi', 'Contrast', 'GeDi', 'Perturbed', 'PPLM', 'of_chapter_11', 'XLMWriter',
+           'Gaps', 'LeftWriter', 'ARWriter', 'Soft', 'Cold', 'Delorean', 'ByModel', 'find_trained', 'make_baseline']
 
 # %% ../nbs/12_baselines.ipynb #1bfaa40a
 import json, math, sys, zlib
@@ -601,6 +601,26 @@ class PPLM(FT):
     def stream(self, control):
         return Perturbed(self.lm, sorted({i for ids in control.bind(self.lm).ids for i in ids}), **self.settings)
 
+# %% ../nbs/12_baselines.ipynb #e475fa8c
+def of_chapter_11(name): # BERT, BART, XLM
+    "A class of `language_models`, imported when it is needed."
+    from importlib import import_module
+    return getattr(import_module('diffusion_lm_nb.language_models'), name)
+
+class XLMWriter(Writer):
+    "XLM writes to order: the wish in one language, masks in the other (Conneau and Lample 2019, §3.3, TLM)."
+    name, tasks = 'xlm', {'semantic', 'length', 'semantic+length'}
+    without = {'': 'its other language is the meaning representation; tags, trees and spans are not in it'}
+    def __init__(self, lm, order='surest'): self.lm, self.vocab, self.order = lm.eval(), lm.vocab, order # `XLM`; in which order masks are filled: surest or left
+    def write_one(self, control, gens):
+        wish = [(p.field, p.value) for p in parts_of(control) if isinstance(p, SemanticContent)]
+        for w in (w for _, value in wish for w in value.split()):
+            if w not in self.vocab.ids: raise BadInput(f'{w!r} is a word that the model does not know; it cannot write it')
+        size = next((p.n for p in parts_of(control) if isinstance(p, Length)), None)
+        if size is None and not self.lm.length_counts: raise BadInput('this XLM has not kept the lengths of its texts; wish for a length, or train it again')
+        count = lambda g: size or int(torch.multinomial(torch.tensor(self.lm.length_counts).float(), 1, generator=g))
+        return [self.lm.fill([None] * count(g), wish or None, g, self.order) for g in gens]
+
 # %% ../nbs/12_baselines.ipynb #e4ac4438
 class Gaps(Writer):
     "A method that fills gaps."
@@ -745,13 +765,19 @@ class Delorean(Soft):
 # %% ../nbs/12_baselines.ipynb #c56e4eeb
 class ByModel(Gaps):
     "BERT or BART of chapter 11, as they fill gaps by themselves."
-    def __init__(self, model): # has `vocab`, and `fill` or `write`
-        self.model, self.vocab, self.name, self.told_sizes = model, model.vocab, *(('bert', True) if hasattr(model, 'fill') else ('bart', False))
+    def __init__(self, model, tries=0, **settings): # has `vocab`, and `fill` or `write`; how often BART may write freely until the text has the size that is wanted; other arguments of `fill`
+        self.tries, self.settings, self.model, self.vocab, self.name, self.told_sizes = tries, settings, model, model.vocab, *(('bert', True) if hasattr(model, 'fill') else ('bart', False))
     @torch.no_grad()
     def write_one(self, control, gens):
-        if self.name == 'bert': return [self.model.fill(control.layout(self.sized(control, one=False)), g) for g in gens]
+        if self.name == 'bert': return [self.model.fill(control.layout(self.sized(control, one=False)), g, **self.settings) for g in gens]
         words, sizes = [p if isinstance(p, str) else None for p in control.parts], [p[1] for p in control.parts if not isinstance(p, str)]
-        return [self.model.write(words, sizes, g) for g in gens]
+        return [self.to_size(words, sizes, g) for g in gens]
+    def to_size(self, words, sizes, gen): # list of str and None; a number or None each; CPU generator
+        "BART's text; where sizes are told, the first of `tries` that has their sum, since BART does not know of sizes when it begins to write."
+        apart = all(a is not None or b is not None for a, b in zip(words, words[1:]))
+        for _ in range(self.tries * (apart and None not in sizes)):
+            if len(text := self.model.write(words, None, gen)) == len(words) - len(sizes) + sum(sizes): return text
+        return self.model.write(words, sizes, gen)
 
 # %% ../nbs/12_baselines.ipynb #cdb39b46
 def find_trained(name, folder=None, own=True): # of a preset; what the user named: the model's folder (if it is the method's `own`), or one that holds models by their names
@@ -760,11 +786,6 @@ def find_trained(name, folder=None, own=True): # of a preset; what the user name
     for p in places:
         if (p/'config.json').exists(): return p
     raise BadInput(f'no model {name}: train it (dlm-train {name} --out runs/{name}), or name the folder that holds it')
-
-def of_chapter_11(name): # BERT, BART
-    "A class of `language_models`, imported when it is needed."
-    from importlib import import_module
-    return getattr(import_module('diffusion_lm_nb.language_models'), name)
 
 # %% ../nbs/12_baselines.ipynb #bbf5ffe1
 KIND_NAMES = {SemanticContent: 'semantic', Length: 'length', PartsOfSpeech: 'pos', SyntaxTree: 'tree', SyntaxSpan: 'spans'}
@@ -775,6 +796,7 @@ MAKERS = {  # method: (class, function of `get` and the task -> arguments); get(
     'fudge':     (FUDGE, lambda get, task: dict(lm=get(ARTransformer, 'ar', False), clf=get(PrefixClassifier, 'fudge'))),
     'gedi':      (GeDi, lambda get, task: dict(lm=get(ARTransformer, 'ar', False), codes=get(CodeLM, 'gedi'))),
     'pplm':      (PPLM, lambda get, task: dict(lm=get(ARTransformer, 'ar'))),
+    'xlm':       (XLMWriter, lambda get, task: dict(lm=get(of_chapter_11('XLM'), 'xlm'))),
     'ar-left':   (LeftWriter, lambda get, task: dict(lm=get(ARTransformer, 'ar'))),
     'ar':        (ARWriter, lambda get, task: dict(lm=get(FineTuned, 'infill-ar'))),
     'bert':      (ByModel, lambda get, task: dict(model=get(of_chapter_11('BERT'), 'bert'))),

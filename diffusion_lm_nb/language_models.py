@@ -5,10 +5,11 @@ __all__ = ['EXTRAS', 'MASK', 'RATINGS', 'MR_MARKS', 'NOISES', 'PUBLISHED', 'GPT'
            'as_generator', 'draw_word', 'continue_text', 'input_forms', 'mask_words', 'cross_entropy', 'hiding_rates',
            'BERT', 'fill_rows', 'with_masks', 'hide', 'hidden_scores', 'rating', 'Classifier', 'few_labels',
            'fine_tune', 'mr_words', 'XLM', 'GPT2', 'mask_tokens', 'delete_tokens', 'infill_spans', 'permute_sentences',
-           'rotate', 'BART', 'cut_gap', 'gap_scores', 'published']
+           'rotate', 'BART', 'cut_gap', 'gap_nats', 'published']
 
 # %% ../nbs/11_language_models.ipynb #98befe5e
 import torch, torch.nn.functional as F
+from inspect import signature
 from torch import nn
 from fastcore.basics import patch
 from .data import *
@@ -59,14 +60,16 @@ def maker(cls): # a class with `batch`
         swap = args.pop('swap', 0.)
         examples, vocab = fitting_texts(preset, examples, min(64, args.get('length', 64)))
         if getattr(cls, 'needs_mr', False) and not any(e.mr for e in examples): raise BadInput(f'{cls.__name__} reads meaning representations, and no text has one; E2E and the grammar have them')
+        if 'length_counts' in signature(cls.__init__).parameters: args['length_counts'] = torch.bincount(torch.tensor([len(e.words) for e in examples])).tolist()
         model, texts = cls(vocab.words, **args), example_batches(preset, examples, vocab, seed, swap)
         return model, lambda step: model.batch(*texts(step))
     return make
 
 KINDS['gpt'] = maker(GPT)
-_E2E, _TINY = dict(width=128, layers=4, heads=4), dict(width=64, layers=2, heads=4)
+_E2E, _TINY = dict(width=128, layers=4, heads=4, dropout=0., swap=.5), dict(width=64, layers=2, heads=4, dropout=0.)
+_E2E_RUN = dict(steps=4_000, lr=2e-3)
 _TINY_RUN = dict(batch_size=32, steps=300, lr=4e-3, warmup=30, ema=.98, min_count=0, precision='no')
-PRESETS['e2e-gpt'] = Preset('gpt', 'e2e', _E2E | dict(swap=.5), steps=4_000)
+PRESETS['e2e-gpt'] = Preset('gpt', 'e2e', _E2E, **_E2E_RUN)
 PRESETS['grammar-gpt'] = Preset('gpt', 'grammar', _TINY, **_TINY_RUN)
 
 # %% ../nbs/11_language_models.ipynb #999ec894
@@ -107,7 +110,7 @@ def input_forms(task, a, b=None): # classification, entailment, similarity; list
 # %% ../nbs/11_language_models.ipynb #e2b0014e
 MASK = 'MASK'
 
-def mask_words(ids, may, rate, mask_id, n_words, gen): # (batch, length); bool of that shape; share, a number or (batch, 1); ids 4 … n_words are words; CPU generator
+def mask_words(ids, may, rate, mask_id, n_words, gen): # (batch, length); bool of that shape; share, a number or one that broadcasts; ids 4 … n_words are words; CPU generator
     "BERT's corruption (Devlin et al. 2019, §3.1) -> ids with 80 % MASK, 10 % other words, 10 % unchanged where chosen; targets, −100 where not."
     chosen, dice = may & (torch.rand(ids.shape, generator=gen) < rate), torch.rand(ids.shape, generator=gen)
     other = torch.randint(4, n_words, ids.shape, generator=gen)
@@ -133,7 +136,8 @@ class BERT(nn.Module, Pretrained):
         from transformers import BertConfig, BertForPreTraining
         self.vocab, self.writable, self.length, self.gaps = Vocab([*words, MASK]), len(words), length, gaps
         self.net = BertForPreTraining(BertConfig(vocab_size=len(self.vocab), max_position_embeddings=length, hidden_size=width, num_hidden_layers=layers,
-            num_attention_heads=heads, intermediate_size=4 * width, hidden_dropout_prob=dropout, attention_probs_dropout_prob=dropout, pad_token_id=self.vocab.pad))
+            num_attention_heads=heads, intermediate_size=4 * width, hidden_dropout_prob=dropout, attention_probs_dropout_prob=dropout, pad_token_id=self.vocab.pad,
+            initializer_range=.05))     # BERT's own .02 is for a width of 768; a narrow net must begin larger
     def rows(self, pairs): # list of (words, words of the second sentence or None)
         "ids, mask and segments `(batch, length)`: START A END, or START A END B END; what is too long is cut."
         v, a = self.vocab, [self.vocab.encode(a)[:self.length] for a, _ in pairs]
@@ -162,18 +166,19 @@ class BERT(nn.Module, Pretrained):
         return mlm + nsp, dict(mlm=mlm.detach(), nsp=nsp.detach())
 
 KINDS['bert'] = maker(BERT)
-PRESETS['e2e-bert'] = Preset('bert', 'e2e', _E2E | dict(gaps=.5), steps=4_000)
-PRESETS['grammar-bert'] = Preset('bert', 'grammar', _TINY | dict(gaps=.5), **_TINY_RUN)
+PRESETS['e2e-bert'] = Preset('bert', 'e2e', _E2E | dict(gaps=.5), **_E2E_RUN)
+PRESETS['grammar-bert'] = Preset('bert', 'grammar', _TINY | dict(gaps=.5), **_TINY_RUN | dict(steps=4_000))
 
 # %% ../nbs/11_language_models.ipynb #879e03c9
 @torch.no_grad()
-def fill_rows(lm, ids, rest, gen): # has `logits`, `vocab`, `writable`; (1, length) with MASK; the other arguments of `logits`; CPU generator
-    "The ids with a word for each MASK: the surest place first, its word drawn by chance."
+def fill_rows(lm, ids, rest, gen, order='surest'): # has `logits`, `vocab`, `writable`; (1, length) with MASK; the other arguments of `logits`; CPU generator; surest or left
+    "The ids with a word for each MASK, drawn by chance: the surest place first, or from left to right."
+    if order not in ('surest', 'left'): raise BadInput(f'no order {order!r} to fill in; there are surest, left')
     ids, banned = ids.clone(), [*range(4), *range(lm.writable, len(lm.vocab))]
     while len(open_ := (ids[0] == lm.writable).nonzero()[:, 0]):
         logits = lm.logits(ids, *rest)[0, open_].float()
         logits[:, banned] = -torch.inf
-        k = int(logits.softmax(-1).max(-1).values.argmax())
+        k = int(logits.softmax(-1).max(-1).values.argmax()) if order == 'surest' else 0
         ids[0, open_[k]] = draw_word(logits[k], banned, gen)
     return ids
 
@@ -184,10 +189,10 @@ def with_masks(vocab, words, most): # a `Vocab` with MASK; words, None where one
     return [MASK if w is None else vocab.words[vocab.known(w)] for w in words]
 
 @patch
-def fill(self: BERT, words, seed=0): # words, None where one is wanted; whole number or CPU generator
+def fill(self: BERT, words, seed=0, order='surest'): # words, None where one is wanted; whole number or CPU generator; as `fill_rows` has it
     "The text with its gaps filled, a list of words; what was given comes back as it was."
     ids, mask, segments = (u.to(self.net.device) for u in self.rows([(with_masks(self.vocab, words, self.length - 2), None)]))
-    ids = fill_rows(self, ids, (mask, segments), as_generator(seed))
+    ids = fill_rows(self, ids, (mask, segments), as_generator(seed), order)
     return [w or self.vocab.words[i] for w, i in zip(words, ids[0, 1:].tolist())]
 
 # %% ../nbs/11_language_models.ipynb #aeccf43d
@@ -291,12 +296,15 @@ class XLM(nn.Module, Pretrained):
                  objectives: str = 'mlm,tlm', # of clm, mlm, tlm: texts by texts in turn
                  length: int = 64, # positions of each language, START and END included
                  width: int = 128, layers: int = 4, heads: int = 4, dropout: float = 0.1, # of the Transformer
-                 gaps: float = 0.): # see `hiding_rates`
+                 gaps: float = 0., # see `hiding_rates`
+                 partial: float = 0., # share of the pairs for TLM whose meaning is told in part
+                 length_counts: list = None): # number of training texts by their words
         super().__init__()
         from transformers import XLMConfig, XLMWithLMHeadModel
         self.objectives = objectives.split(',')
         if wrong := {*self.objectives} - {'clm', 'mlm', 'tlm'}: raise BadInput(f'no objective {min(wrong)!r}; there are clm, mlm, tlm')
         self.vocab, self.writable, self.length, self.gaps = Vocab([*words, MASK, *MR_MARKS]), len(words), length, gaps
+        self.partial, self.length_counts = partial, length_counts
         self.net = XLMWithLMHeadModel(XLMConfig(vocab_size=len(self.vocab), max_position_embeddings=length, emb_dim=width, n_layers=layers, n_heads=heads, n_langs=2,
             dropout=dropout, attention_dropout=dropout, embed_init_std=width ** -.5, init_std=width ** -.5, pad_index=3, eos_index=1, bos_index=0, unk_index=2, mask_index=len(words)))
     def rows(self, pairs): # list of (mr or None, words or None)
@@ -306,14 +314,20 @@ class XLM(nn.Module, Pretrained):
         n, place = torch.tensor([[len(a)] for a, _ in seqs]), torch.arange(ids.shape[1])[None]
         second = (place >= n).long()
         return ids, mask, second * mask, (place - n * second) * mask
+    def part(self, mr, gen): # (field, value) pairs; CPU generator
+        "The meaning; or, in a share `partial`, one pair of it or more."
+        if len(mr) < 2 or torch.rand((), generator=gen) >= self.partial: return mr
+        keep = torch.randperm(len(mr), generator=gen)[:1 + int(torch.randint(len(mr) - 1, (), generator=gen))].tolist()
+        return [mr[i] for i in sorted(keep)]
     def batch(self, examples, gen): # as GPT's
         "What `forward` takes: `rows` of one objective, drawn by chance, with what is asked for at each place; whether attention is causal."
         objective = self.objectives[int(torch.randint(len(self.objectives), (), generator=gen))]
         alone = (torch.rand(len(examples), generator=gen) < .25).tolist()
-        pairs = [(e.mr, e.words) if objective == 'tlm' else (e.mr, None) if objective == 'mlm' and a else (None, e.words) for e, a in zip(examples, alone)]
+        pairs = [(self.part(e.mr, gen), e.words) if objective == 'tlm' else (e.mr, None) if objective == 'mlm' and a else (None, e.words) for e, a in zip(examples, alone)]
         ids, mask, *rest = self.rows(pairs)
         if objective == 'clm': return ids, mask, *rest, torch.where(mask, ids, -100).roll(-1, 1).index_fill(1, torch.tensor([ids.shape[1] - 1]), -100), True
-        ids, targets = mask_words(ids, ids > self.vocab.pad, hiding_rates(len(ids), self.gaps, gen), self.writable, self.writable, gen)
+        rates = torch.where(rest[0] > 0, hiding_rates(len(ids), self.gaps, gen), .15)      # gaps are in texts: a meaning is an order, and is read
+        ids, targets = mask_words(ids, ids > self.vocab.pad, rates, self.writable, self.writable, gen)
         return ids, mask, *rest, targets, False
     def logits(self, ids, mask, langs, positions, causal=False): # (batch, length) -> (batch, length, vocab)
         "What the model believes at each place; of the next place, if causal."
@@ -326,15 +340,15 @@ class XLM(nn.Module, Pretrained):
 
 KINDS['xlm'] = maker(XLM)
 for _name, _objectives in (('xlm', 'mlm,tlm'), ('xlm-mlm', 'mlm')):
-    PRESETS[f'e2e-{_name}'] = Preset('xlm', 'e2e', _E2E | dict(objectives=_objectives, gaps=.5), steps=4_000)
-    PRESETS[f'grammar-{_name}'] = Preset('xlm', 'grammar', _TINY | dict(objectives=_objectives, gaps=1., dropout=0.), **_TINY_RUN | dict(steps=6_000))
+    PRESETS[f'e2e-{_name}'] = Preset('xlm', 'e2e', _E2E | dict(objectives=_objectives, gaps=.5, partial=.5), **_E2E_RUN | dict(steps=12_000))
+    PRESETS[f'grammar-{_name}'] = Preset('xlm', 'grammar', _TINY | dict(objectives=_objectives, gaps=1., partial=.5), **_TINY_RUN | dict(steps=16_000))
 
 # %% ../nbs/11_language_models.ipynb #87e34cbd
 @patch
-def fill(self: XLM, words, mr=None, seed=0): # words, None where one is wanted; (field, value) pairs or None; whole number or CPU generator
+def fill(self: XLM, words, mr=None, seed=0, order='surest'): # words, None where one is wanted; (field, value) pairs or None; whole number or CPU generator; as `fill_rows` has it
     "The text with its gaps filled, a list of words; what was given comes back as it was."
     ids, *rest = (u.to(self.net.device) for u in self.rows([(mr, with_masks(self.vocab, words, self.length - 2))]))
-    ids = fill_rows(self, ids, rest, as_generator(seed))
+    ids = fill_rows(self, ids, rest, as_generator(seed), order)
     return [w or self.vocab.words[i] for w, i in zip(words, ids[0, -len(words) - 1:].tolist())]
 
 # %% ../nbs/11_language_models.ipynb #816798ad
@@ -378,8 +392,8 @@ class GPT2(ARTransformer):
         return [' '.join(continue_text(self, self.prompt(mr), keyed_generator(seed, i))) for i in range(n)]
 
 KINDS['gpt2'] = maker(GPT2)
-PRESETS['e2e-gpt2'] = Preset('gpt2', 'e2e', _E2E | dict(swap=.5), steps=4_000)
-PRESETS['grammar-gpt2'] = Preset('gpt2', 'grammar', _TINY, **_TINY_RUN)
+PRESETS['e2e-gpt2'] = Preset('gpt2', 'e2e', _E2E, **_E2E_RUN)
+PRESETS['grammar-gpt2'] = Preset('gpt2', 'grammar', _TINY, **_TINY_RUN | dict(steps=4_000))
 
 # %% ../nbs/11_language_models.ipynb #8843bd1f
 def mask_tokens(words, gen, rate=.15): # list of str; CPU generator; share
@@ -430,7 +444,7 @@ class BART(nn.Module, Pretrained):
         self.vocab, self.writable, self.length = Vocab([*words, MASK]), len(words), length
         self.net = BartForConditionalGeneration(BartConfig(vocab_size=len(self.vocab), max_position_embeddings=length, d_model=width, encoder_layers=layers, decoder_layers=layers,
             encoder_attention_heads=heads, decoder_attention_heads=heads, encoder_ffn_dim=4 * width, decoder_ffn_dim=4 * width, dropout=dropout, attention_dropout=dropout,
-            bos_token_id=0, eos_token_id=1, pad_token_id=3, decoder_start_token_id=0, forced_eos_token_id=None))
+            bos_token_id=0, eos_token_id=1, pad_token_id=3, decoder_start_token_id=0, forced_eos_token_id=None, init_std=.05))    # as in BERT
     def damage(self, words, gen): # list of str; CPU generator
         "The text after the model's noise."
         for name in reversed(self.noise): words = NOISES[name](words, gen)
@@ -453,8 +467,8 @@ class BART(nn.Module, Pretrained):
 KINDS['bart'] = maker(BART)
 for _noise in ('infill,permute', *NOISES):
     _name = 'bart' if ',' in _noise else f'bart-{_noise}'
-    PRESETS[f'e2e-{_name}'] = Preset('bart', 'e2e', _E2E | dict(noise=_noise, layers=2), steps=4_000)
-    PRESETS[f'grammar-{_name}'] = Preset('bart', 'grammar', _TINY | dict(noise=_noise, layers=1), **_TINY_RUN)
+    PRESETS[f'e2e-{_name}'] = Preset('bart', 'e2e', _E2E | dict(noise=_noise, layers=2), **_E2E_RUN)
+    PRESETS[f'grammar-{_name}'] = Preset('bart', 'grammar', _TINY | dict(noise=_noise, layers=1), **_TINY_RUN | dict(steps=4_000))
 
 # %% ../nbs/11_language_models.ipynb #9237fe4f
 @patch
@@ -493,7 +507,7 @@ def cut_gap(words, gen, most=10): # list of str; CPU generator
     return int(torch.randint(len(words) - n + 1, (), generator=gen)), n
 
 @torch.no_grad()
-def gap_scores(lm, texts, gaps, mark=(MASK,), batch_size=64): # `BART`; word lists; (before, in) each; what stands for a gap in the source
+def gap_nats(lm, texts, gaps, mark=(MASK,), batch_size=64): # `BART`; word lists; (before, in) each; what stands for a gap in the source
     "Nats a word in the gap given the rest of the text: dict(nats, words)."
     nats = n = 0
     for at in range(0, len(texts), batch_size):

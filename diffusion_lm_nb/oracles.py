@@ -602,6 +602,7 @@ def make_teacher(preset, examples, seed):
 
 KINDS['teacher'] = make_teacher
 PRESETS['teacher'] = Preset('teacher', 'e2e', dict(width=192, layers=5, heads=4, dropout=.15, swap=.5), steps=9_000, lr=2e-3, weight_decay=.05, precision='no')
+PRESETS['e2e-ar'] = Preset('teacher', 'e2e', dict(width=256, layers=4, heads=4, dropout=.1, swap=.5), steps=5_000, lr=1.5e-3, weight_decay=.05) # writes, and judges no one: the base of chapter 12's methods
 
 # %% ../nbs/10_oracles.ipynb #b664bb4b
 @patch

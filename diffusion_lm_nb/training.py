@@ -144,7 +144,6 @@ PAPER_RUN = dict(lr=1e-4, warmup=0, decay=1., weight_decay=0., betas=(0.9, 0.999
 PRESETS = {
     'e2e':           Preset('diffusion', 'e2e', SMALL | dict(dropout=0.)),
     'e2e-paper':     Preset('diffusion', 'e2e', PAPER, **PAPER_RUN),
-    'e2e-ar':        Preset('ar', 'e2e', dict(width=256, layers=6, heads=4, dropout=0.), steps=3_000),
     'roc':           Preset('diffusion', 'roc', SMALL | dict(dim=128, width=512, layers=8, heads=8, schedule_args=dict(mu=-3.1, s=0.8, hi=1.5, lo=-10.5)), steps=100_000, min_count=10),
     'roc-ar':        Preset('ar', 'roc', dict(width=512, layers=8, heads=8), steps=20_000, min_count=10),
     'grammar':       Preset('diffusion', 'grammar', TINY, steps=4_000, min_count=0, precision='no'),
@@ -428,7 +427,7 @@ def begin_run(folder, # of the run
 
 # %% ../nbs/06_training.ipynb #2d414f7c
 def train(
-    preset: str,                # what to train: e2e, e2e-ar, roc, grammar, … (a wrong name lists them all)
+    preset: str,                # what to train: e2e, roc, grammar-ar, teacher, … (a wrong name lists them all)
     out: str = None,            # folder for weights, checkpoint and log
     steps: int = None,          # total steps, the preset's by default
     minutes: float = None,      # stop after so long; --resume goes on

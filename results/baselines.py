@@ -7,17 +7,18 @@ Targets, texts and scores are those of sweep.py: sentences of the valid split th
 Models are looked for as the commands do: shipped, or in runs/.
 
     python results/baselines.py --best             # for each method and task the setting that won, by success, divided by lm_ratio / 1.5 where that is over 1, and of equals the more varied (gaps: ROUGE-L)
+    python results/baselines.py --gaps [METHOD ...]     # a hundred gaps of test texts, 3 to 8 words of known number, three texts each, by every method: results/gaps.json
 """
 import json, sys, time
 from pathlib import Path
 from measure import commit, hardware
 from sweep import TARGETS, TEXTS, labeller, targets, valid
 from diffusion_lm_nb.baselines import INFILLERS, make_baseline
-from diffusion_lm_nb.controls import hidden_words, infill_row, target_control
+from diffusion_lm_nb.controls import dlm_infill, hidden_words, infill_row, read_rows, target_control
 from diffusion_lm_nb.data import BadInput, write_atomic
 from diffusion_lm_nb.reproduction import distinct, fluency, infill_scores, success_rows
 
-TABLE = Path(__file__).parent/'baselines_sweep.json'
+TABLE, GAPS = (Path(__file__).parent/f'{name}.json' for name in ('baselines_sweep', 'gaps'))
 SINGLE, JOINED = ('semantic', 'length', 'pos', 'tree', 'spans'), ('semantic+tree', 'semantic+pos')
 FUDGE = [dict(weight=λ) for λ in (.5, 1., 2., 4., 8., 20.)] + [dict(weight=1., top=3), dict(weight=2., top=3)]
 GRIDS = {  # method: (tasks, settings); dict() is the authors' setting
@@ -27,10 +28,11 @@ GRIDS = {  # method: (tasks, settings); dict() is the authors' setting
     'fudge':     (SINGLE + JOINED, [dict()] + FUDGE),                          # without a weight: the authors', by task
     'gedi':      (('semantic',), [dict(weight=ω) for ω in (30., 1., 2., 4., 8., 15.)] + [dict(weight=4., filter=1.), dict(weight=8., filter=1.), dict(weight=8., target=.95)]),
     'pplm':      (('semantic',), [dict(step=η, kl=κ) for η, κ in ((.04, .01), (.1, .01), (.2, .01), (.4, .01), (.1, .1), (.2, .1), (.4, .1), (.4, 1.))]),
+    'xlm':       (('semantic',), [dict(), dict(order='left')]),
     'ar-left':   (('infill',), [dict()]),
     'ar':        (('infill',), [dict()]),
-    'bert':      (('infill',), [dict()]),
-    'bart':      (('infill',), [dict()]),
+    'bert':      (('infill',), [dict(), dict(order='left')]),
+    'bart':      (('infill',), [dict(), dict(tries=20)]),
     'cold':      (('infill',), [dict(iterations=300, **s) for s in ({}, dict(constraint=.3), dict(constraint=.7), dict(top=5), dict(top=10), dict(constraint=.7, top=5))] + [dict()]),
     'delorean':  (('infill',), [dict()] + [dict(step=s, mix=m) for s, m in ((3e-3, .88), (1e-2, .88), (3e-4, .5), (3e-3, .5), (1e-2, .5), (3e-2, .5), (3e-3, .3), (1e-2, .3))]),
 }
@@ -75,4 +77,20 @@ def best(): # prints the setting that won, a line a method and task
         r = max(tried, key=score)
         print(f'{method:10} {task:14} {len(tried)} of {r["budget"]} tried   {r["setting"]!s:40} ' + (f'ROUGE-L {r["rouge_l"]:.1f}' if task == 'infill' else f'success {r["success"]:.2f}, lm {r["lm_ratio"]:.2f}'))
 
-if __name__ == '__main__': best() if sys.argv[1:] == ['--best'] else main(*sys.argv[1:])
+def test_gaps(*methods):
+    for method in methods or ['diffusion', *(m for m in INFILLERS if not m.endswith('-authors'))]:
+        rows, out, start = json.loads(GAPS.read_text()) if GAPS.exists() else [], Path('runs/gaps')/f'{method}.jsonl', time.time()
+        if any(r['method'] == method for r in rows): continue
+        out.parent.mkdir(parents=True, exist_ok=True); out.unlink(missing_ok=True)        # the seconds are of one run
+        command = f'--items e2e --limit 100 --n 3 --seed 0 --device cpu --method {method}'
+        if dlm_infill([*command.split(), '--out', str(out)]): continue
+        seconds, wrote = time.time() - start, read_rows(out)
+        words = [t.split() for r in wrote for t in r['texts']]
+        people = [[w for x in r['target'].split() for w in (r['references'][0].split() if x.startswith('___') else [x])] for r in wrote]
+        row = dict(task='infill', method=method, corpus='e2e test, 3 to 8 words hidden', **infill_scores(wrote), lm_ratio=fluency(words) / fluency(people), distinct4=distinct(words), seconds_per_50=seconds / len(words) * 50,
+                   n_targets=len(wrote), n_samples=3, model=wrote[0]['model'], hardware=hardware(), commit=commit(), command=f'dlm-infill {command}')
+        write_atomic(GAPS, json.dumps(rows + [row], ensure_ascii=False, indent=1) + '\n')
+        print(method, {k: round(v, 3) for k, v in row.items() if isinstance(v, float)}, flush=True)
+
+if __name__ == '__main__' and sys.argv[1:2] == ['--gaps']: test_gaps(*sys.argv[2:])
+elif __name__ == '__main__': best() if sys.argv[1:] == ['--best'] else main(*sys.argv[1:])

@@ -16,7 +16,7 @@ from pathlib import Path
 import torch
 from measure import commit, hardware
 from diffusion_lm_nb.data import KneserNey, load_corpus, write_atomic
-from diffusion_lm_nb.language_models import BART, BERT, GPT, GPT2, MASK, XLM, Classifier, cut_gap, few_labels, fine_tune, gap_scores, hidden_scores, hide, rating
+from diffusion_lm_nb.language_models import BART, BERT, GPT, GPT2, MASK, XLM, Classifier, cut_gap, few_labels, fine_tune, gap_nats, hidden_scores, hide, rating
 from diffusion_lm_nb.training import Preset, keyed_generator
 
 option = lambda name, default: next((a.split('=', 1)[1] for a in sys.argv if a.startswith(f'--{name}=')), default)
@@ -110,7 +110,7 @@ def bart():
     words = test()[1]
     gaps = [cut_gap(t, keyed_generator(12, i)) for i, t in enumerate(words)]
     for name in BARTS:
-        trained(name, 'bart', lambda lm: dict(noise=','.join(lm.noise)) | gap_scores(lm, words, gaps) | dict(nats_unmarked=gap_scores(lm, words, gaps, [])['nats']))
+        trained(name, 'bart', lambda lm: dict(noise=','.join(lm.noise)) | gap_nats(lm, words, gaps) | dict(nats_unmarked=gap_nats(lm, words, gaps, [])['nats']))
     def left_side(lm):
         kn, start = kneser_ney(known(lm))[0], ['START'] * 4
         each = [-math.log(kn.prob(w, tuple((start + t)[i:i + 4]))) for t, (a, n) in zip(([w if w in kn.vocab else 'UNK' for w in t] for t in words), gaps) for i, w in enumerate(t) if a <= i < a + n]

@@ -9,7 +9,8 @@ from diffusion_lm_nb import baselines
 from diffusion_lm_nb.baselines import *
 from diffusion_lm_nb.controls import LABELS, TASKS, UPOS, dlm_control, dlm_infill, read_rows, read_tree, tree_spans
 from diffusion_lm_nb.data import Grammar, MAX_WORDS, SPECIALS, load_corpus, pad_batch
-from diffusion_lm_nb.training import PRESETS, fit, keyed_generator, make_ar
+from diffusion_lm_nb.language_models import XLM
+from diffusion_lm_nb.training import KINDS, PRESETS, fit, keyed_generator, make_ar
 
 SMALL = dict(width=32, layers=2, heads=2, dropout=0.)
 SENTENCE = 'The Eagle is a cheap pub near the river .'.split()
@@ -27,6 +28,7 @@ def nets(corpus):
     torch.manual_seed(0)
     out = dict(ar=make_ar(preset('ar', **SMALL), corpus, 0)[0], ft=make_ft(preset('ft', task=','.join(FT_TASKS), length=128, **SMALL), corpus, 0)[0],
                fudge=make_fudge(preset('fudge', width=24), corpus, 0)[0], gedi=make_gedi(preset('gedi', **SMALL), corpus, 0)[0])
+    out['xlm'] = KINDS['xlm'](preset('xlm', **SMALL), corpus, 0)[0]
     return {k: m.eval().requires_grad_(False) for k, m in out.items()}
 
 @pytest.fixture
@@ -42,6 +44,7 @@ def writers(nets): # (writer, a control that it takes)
     yield FTPoE({PartsOfSpeech: ft, SemanticContent: ft}, ar, base=.5), TAGS & FRENCH
     yield GeDi(ar, nets['gedi']), FRENCH
     yield PPLM(ar), FRENCH
+    yield from ((XLMWriter(nets['xlm'], o), c) for o in ('surest', 'left') for c in (FRENCH, Length(7), FRENCH & Length(9)))
     yield from ((w, gap) for w in (LeftWriter(ar), ARWriter(ft), Cold(ar, iterations=4), Delorean(ar, passes=2, inner=2)))
     yield ARWriter(ft), Infill.parse('The Eagle is a ___ near the river .')
 
@@ -218,6 +221,35 @@ def test_bert_and_bart_are_asked_for_gaps():
     assert ByModel(Bert()).write([gap]) == [['a x x x b']] and ByModel(Bart()).write([gap, Infill.parse('a ___ b')]) == [['a y y y b'], ['a y y b']]
     with pytest.raises(BadInput, match='bert needs the size'): ByModel(Bert()).write([Infill.parse('a ___ b')])
 
+def test_bart_writes_freely_until_the_size_fits():
+    class Bart: # free texts get longer, one word a try
+        vocab, free = None, 0
+        def write(self, words, n, gen):
+            self.free += n is None
+            return [x for w in words for x in ([w] if w else ['forced'] * n[0] if n else ['free'] * self.free)]
+    gap = Infill.parse('a ___{3} b')
+    assert ByModel(Bart()).write([gap]) == ByModel(Bart(), tries=2).write([gap]) == [['a forced forced forced b']]
+    assert ByModel(Bart(), tries=3).write([gap]) == [['a free free free b']]
+    assert ByModel(Bart(), tries=9).write([Infill.parse('a ___{1} ___{2} b')]) != [[]]            # two in a row cannot be told apart
+
+def test_xlm_counts_its_masks(nets):
+    writer = XLMWriter(nets['xlm'])
+    assert {len(t.split()) for t in writer.write([Length(9)], 3)[0]} == {9}
+    sizes = [len(t.split()) for t in writer.write([FRENCH], 12)[0]]
+    assert len({*sizes}) > 2 and all(nets['xlm'].length_counts[n] for n in sizes)
+    asked = []
+    class Asked(XLM):
+        def fill(self, words, mr=None, seed=0, order='surest'): asked.append((words, mr)); return ['pub']
+    writer.lm.__class__ = Asked
+    try: writer.write([FRENCH & Length(4), Length(2)])
+    finally: writer.lm.__class__ = XLM
+    assert asked == [([None] * 4, [('food', 'French')]), ([None] * 2, None)]
+    writer.lm.length_counts, kept = None, writer.lm.length_counts
+    try:
+        with pytest.raises(BadInput, match='lengths'): writer.write([FRENCH])
+    finally: writer.lm.length_counts = kept
+    with pytest.raises(BadInput, match='Martian'): writer.write([SemanticContent('food', 'Martian')])
+
 def test_energies_are_each_texts_own(nets):
     cold = Cold(nets['ar'])
     _, _, left, right, n = cold.sides(Infill.parse('The Eagle is a ___{3} near the river .'))
@@ -278,7 +310,7 @@ def test_labels_are_made_once(tmp_path, capsys):
 def test_every_method_says_what_it_can():
     tasks = [*TASKS, 'semantic+pos', 'tree+semantic', 'infill']
     plain = lambda methods: {m for m in methods if not m.endswith('-authors')}
-    assert plain(baselines.BASELINES) == {'ft-sample', 'ft-search', 'pplm', 'fudge', 'gedi', 'ft-poe'} and plain(baselines.INFILLERS) == {'ar-left', 'ar', 'bert', 'bart', 'cold', 'delorean'}
+    assert plain(baselines.BASELINES) == {'ft-sample', 'ft-search', 'pplm', 'fudge', 'gedi', 'ft-poe', 'xlm'} and plain(baselines.INFILLERS) == {'ar-left', 'ar', 'bert', 'bart', 'cold', 'delorean'}
     can = {m: [t for t in tasks if cls.reason(t) is None] for m, (cls, _) in baselines.MAKERS.items()}
     assert can['fudge'] == tasks[:-1] and can['ft-search'] == TASKS and can['ft-poe'] == tasks[5:7] and can['gedi'] == can['pplm'] == ['semantic'] and can['cold'] == ['infill']
     for m, (cls, _) in baselines.MAKERS.items():

@@ -104,6 +104,36 @@ def test_positions_begin_again_in_the_second_language(nets):
     assert positions[0].tolist() == [*range(n), *range(len(SENTENCE) + 2)] and langs[0].tolist() == [0] * n + [1] * (len(SENTENCE) + 2)
     assert langs[1, :5].tolist() == [1] * 5 and positions[1, :5].tolist() == [0, 1, 2, 3, 4] and not mask[1, 5:].any()
 
+def test_meanings_stay_readable_where_texts_are_hidden(corpus):
+    lm = XLM(Vocab.from_texts([e.words for e in corpus], 0).words, 'tlm', gaps=1., **SMALL)
+    shares = []
+    for k in range(30):
+        ids, mask, langs, _, targets, _ = lm.batch(corpus[8 * k:8 * k + 8], keyed_generator(k))
+        for of in (langs == 0, langs == 1): shares.append((((targets >= 0) & of).sum(1) / (mask & of & (ids > 3)).sum(1).clamp(min=1)).tolist())
+    meaning, text = (torch.tensor(sum(s, [])) for s in (shares[::2], shares[1::2]))
+    assert abs(meaning.mean() - .15) < .03 and .4 < text.mean() < .6 and text.max() > .9
+
+def test_part_of_a_meaning(nets):
+    lm, kept = nets['xlm'], []
+    assert lm.partial == .5
+    for k in range(200): kept.append(lm.part(MEANING, keyed_generator(k)))
+    assert all(p and [x for x in MEANING if x in p] == p for p in kept) and .4 < sum(p == MEANING for p in kept) / 200 < .6
+    assert {len(p) for p in kept} == {1, 2, 3, 4} and lm.part(MEANING[:1], keyed_generator(0)) == MEANING[:1]
+    assert sum(lm.length_counts) == 400
+
+def test_order_of_filling(nets):
+    asked = []
+    class Lm: # sure of the last place
+        vocab, writable = Vocab('START END UNK PAD a b c MASK'.split()), 7
+        def logits(self, ids):
+            asked.append((ids[0] == 7).nonzero()[:, 0].tolist())
+            return torch.zeros(1, ids.shape[1], 8).index_put((torch.tensor(0), torch.tensor(ids.shape[1] - 1), torch.tensor(4)), torch.tensor(9.))
+    for order, left in (('surest', [0, 1]), ('left', [1, 2])):
+        asked.clear()
+        out = fill_rows(Lm(), torch.full((1, 3), 7), (), keyed_generator(0), order)
+        assert asked[1] == left and ((out >= 4) & (out < 7)).all()
+    with pytest.raises(BadInput, match='no order'): nets['bert'].fill([None], order='best')
+
 def test_prompt_is_free_and_text_is_not(nets):
     ids = torch.tensor([nets['gpt2'].prompt(MEANING) + nets['gpt2'].vocab.encode(SENTENCE)[1:]])
     nats = nets['gpt2'].token_nats(ids, torch.ones_like(ids).bool())[0]
@@ -171,8 +201,8 @@ def test_hidden_scores_ask_for_hidden_words_only(nets):
     logp = nets['bert'].logits(*rows([[MASK if w is None else w for w in holes[0]]], [0]))[0, :, :nets['bert'].writable].log_softmax(-1)
     assert r['words'] == 2 and abs(r['nats'] + (logp[5, nets['bert'].vocab.ids['cheap']] + logp[9, nets['bert'].vocab.ids['river']]) / 2) < 1e-3
 
-def test_gap_scores_count_the_gap_only(nets):
-    r = gap_scores(nets['bart'], [SENTENCE], [(4, 2)])
+def test_gap_nats_count_the_gap_only(nets):
+    r = gap_nats(nets['bart'], [SENTENCE], [(4, 2)])
     each = nets['bart'].token_nats(*nets['bart'].rows([(SENTENCE[:4] + [MASK] + SENTENCE[6:], SENTENCE)]))[0]
     assert r['words'] == 2 and abs(r['nats'] - each[4:6].mean()) < 1e-4
 
