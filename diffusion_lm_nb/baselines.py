@@ -766,18 +766,18 @@ class Delorean(Soft):
 class ByModel(Gaps):
     "BERT or BART of chapter 11, as they fill gaps by themselves."
     def __init__(self, model, tries=0, **settings): # has `vocab`, and `fill` or `write`; how often BART may write freely until the text has the size that is wanted; other arguments of `fill`
-        self.tries, self.settings, self.model, self.vocab, self.name, self.told_sizes = tries, settings, model, model.vocab, *(('bert', True) if hasattr(model, 'fill') else ('bart', False))
+        self.tries, self.settings, self.lm, self.vocab, self.name, self.told_sizes = tries, settings, model, model.vocab, *(('bert', True) if hasattr(model, 'fill') else ('bart', False))
     @torch.no_grad()
     def write_one(self, control, gens):
-        if self.name == 'bert': return [self.model.fill(control.layout(self.sized(control, one=False)), g, **self.settings) for g in gens]
+        if self.name == 'bert': return [self.lm.fill(control.layout(self.sized(control, one=False)), g, **self.settings) for g in gens]
         words, sizes = [p if isinstance(p, str) else None for p in control.parts], [p[1] for p in control.parts if not isinstance(p, str)]
         return [self.to_size(words, sizes, g) for g in gens]
     def to_size(self, words, sizes, gen): # list of str and None; a number or None each; CPU generator
         "BART's text; where sizes are told, the first of `tries` that has their sum, since BART does not know of sizes when it begins to write."
         apart = all(a is not None or b is not None for a, b in zip(words, words[1:]))
         for _ in range(self.tries * (apart and None not in sizes)):
-            if len(text := self.model.write(words, None, gen)) == len(words) - len(sizes) + sum(sizes): return text
-        return self.model.write(words, sizes, gen)
+            if len(text := self.lm.write(words, None, gen)) == len(words) - len(sizes) + sum(sizes): return text
+        return self.lm.write(words, sizes, gen)
 
 # %% ../nbs/12_baselines.ipynb #cdb39b46
 def find_trained(name, folder=None, own=True): # of a preset; what the user named: the model's folder (if it is the method's `own`), or one that holds models by their names
@@ -807,9 +807,10 @@ MAKERS = {  # method: (class, function of `get` and the task -> arguments); get(
 
 # %% ../nbs/12_baselines.ipynb #a0137377
 _MILD = dict(weight=1., top=3)
-TUNED = {('fudge', 'semantic'): dict(weight=4.), ('fudge', 'length'): dict(weight=1.), ('fudge', 'pos'): _MILD, ('fudge', 'tree'): _MILD, ('fudge', 'semantic+tree'): _MILD, ('fudge', 'semantic+pos'): _MILD,
-         ('pplm', 'semantic'): dict(step=.1, kl=.1), ('ft-poe', 'semantic+tree'): dict(beam=4),
-         ('cold', 'infill'): dict(iterations=300)}                                # not swept: what a CPU can pay
+TUNED = {('ft-search', 'pos'): dict(beam=16), ('ft-search', 'tree'): dict(beam=16), ('ft-search', 'spans'): dict(beam=1), ('ft-poe', 'semantic+tree'): dict(beam=16),
+         ('fudge', 'semantic'): dict(weight=4.), ('fudge', 'pos'): _MILD, ('fudge', 'tree'): _MILD, ('fudge', 'semantic+tree'): _MILD, ('fudge', 'semantic+pos'): _MILD,
+         ('gedi', 'semantic'): dict(weight=8., target=.95), ('pplm', 'semantic'): dict(step=.1, kl=.1),
+         ('bart', 'infill'): dict(tries=20), ('delorean', 'infill'): dict(step=3e-3, mix=.5), ('cold', 'infill'): dict(iterations=300)}           # cold: what a CPU can pay
 
 for _m in ('fudge', 'gedi', 'pplm', 'cold', 'delorean'): MAKERS[f'{_m}-authors'] = MAKERS[_m]
 

@@ -20,11 +20,11 @@ OURS = [dict(size=s, inner=i, steps=n) for s, i, n in ((.5, 1, 50), (1, 1, 50), 
 PAPER = [dict(fluency=λ, lr=η, inner=3, steps=50) for λ, η in ((1e-4, .05), (1e-4, .1), (1e-4, .2), (5e-4, .1), (1e-3, .05), (1e-3, .1), (1e-3, .2))] + [dict(fluency=1e-4, lr=.1, inner=i, steps=n) for i, n in ((1, 50), (3, 20), (3, 100))]
 lm, labeller, valid = DiffusionLM.from_pretrained('e2e'), make_judge('labeller'), load_corpus('e2e', 'valid')
 
-def targets(task): # -> targets, their sentences
+def targets(task, n=TARGETS): # -> n targets, their sentences
     used = {t['example'] for t, _ in read_targets(shipped_targets(task), task) if isinstance(t, dict)}
     said = lambda e: [(f, v) for f, v in e.mr if v not in ('yes', 'no') and contains(e.words, v.split())]
     pool, rng, out = [i for i, e in enumerate(valid) if i not in used and 6 <= len(e.words) <= 40 and said(e)], random.Random(f'sweep {task}'), []
-    picks = rng.sample(pool, TARGETS)
+    picks = rng.sample(pool, n)
     for i in picks:
         e, t = valid[i], {}
         tree = labeller.parse(e.words)

@@ -9,7 +9,7 @@ from diffusion_lm_nb import baselines
 from diffusion_lm_nb.baselines import *
 from diffusion_lm_nb.controls import LABELS, TASKS, UPOS, dlm_control, dlm_infill, read_rows, read_tree, tree_spans
 from diffusion_lm_nb.data import Grammar, MAX_WORDS, SPECIALS, load_corpus, pad_batch
-from diffusion_lm_nb.language_models import XLM
+from diffusion_lm_nb.language_models import BART, BERT, XLM
 from diffusion_lm_nb.training import KINDS, PRESETS, fit, keyed_generator, make_ar
 
 SMALL = dict(width=32, layers=2, heads=2, dropout=0.)
@@ -339,6 +339,11 @@ def test_models_come_back_from_their_folders(nets, tmp_path):
     assert make('ft-search', 'pos').write([TAGS], 2) == FT(nets['ft'], 4).write([TAGS], 2)
     w = make('fudge', 'pos', weight=1.)
     assert (w.name, w.model, w.weight) == ('fudge', 'fudge+ar', 1.)
+    gap = Infill.parse('The Eagle is a ___{2} near the river .')
+    for name, kind in (('bert', BERT), ('bart', BART)):                                             # shipped
+        w, lm = make_baseline(name, 'infill', 'cpu', corpus='grammar'), kind.from_pretrained(f'grammar-{name}')
+        assert w.model == f'grammar-{name}' and w.write([gap], 2) == ByModel(lm).write([gap], 2)
+    assert make_baseline('xlm', 'semantic', 'cpu', corpus='grammar').model == 'grammar-xlm'
     alone = make_baseline('ft-sample', 'pos', 'cpu', tmp_path/'grammar-ft-pos')                    # the model's own folder
     assert alone.model == 'grammar-ft-pos' and alone.write([TAGS], 1) == FT(nets['ft']).write([TAGS], 1)
 
