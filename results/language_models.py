@@ -127,7 +127,7 @@ def samples():
 
 # --- one stage or two
 
-def fine_tuning(each=100, steps=200, batch=16, rates=(3e-4, 1e-3), seeds=3, valid=500, tests=2000):
+def fine_tuning(each=100, steps=200, batch=16, rates=(3e-4, 1e-3, 3e-3), seeds=3, valid=300, tests=1000):
     def one_run(lm, pretrained, task, lr, seed): # -> accuracy on valid texts, on test texts
         label, classes = LABELS[task], sorted({*map(LABELS[task], corpus('train'))})
         few = few_labels(corpus('train'), label, each // len(classes), seed)
@@ -137,14 +137,14 @@ def fine_tuning(each=100, steps=200, batch=16, rates=(3e-4, 1e-3), seeds=3, vali
         score = lambda examples: sum(a == label(e) for a, e in zip(c.predict([e.words for e in examples]), examples)) / len(examples)
         pick = lambda examples, n: [examples[i] for i in torch.randperm(len(examples), generator=keyed_generator(13)).tolist()[:n]]
         return score(pick(corpus('valid'), min(valid, LIMIT))), score(pick(test()[0], tests))
-    def both_rates(lm, pretrained, task):
+    def each_rate(lm, pretrained, task):
         tried = {lr: [one_run(lm, pretrained, task, lr, s) for s in range(seeds)] for lr in rates}
         lr = max(tried, key=lambda lr: sum(v for v, _ in tried[lr]))
         got = [t for _, t in tried[lr]]
         return dict(accuracy=sum(got) / seeds, seeds=' '.join(f'{a:.3f}' for a in got), accuracies=got, labels=each, lr=lr, steps=steps)
     for task in LABELS:
         for name in ('e2e-gpt', 'e2e-bert'):
-            for pretrained in (True, False): trained(name, 'fine-tuning', lambda lm: both_rates(lm, pretrained, task), f'{name}, {task}, {"pre-trained" if pretrained else "fresh"}')
+            for pretrained in (True, False): trained(name, 'fine-tuning', lambda lm: each_rate(lm, pretrained, task), f'{name}, {task}, {"pre-trained" if pretrained else "fresh"}')
 
 JOBS = dict(likelihood=likelihood, masked=masked, xlm=xlm, bart=bart, samples=samples) | {'fine-tuning': fine_tuning}
 
