@@ -7,7 +7,7 @@ Targets, texts and scores are those of sweep.py: sentences of the valid split th
 Models are looked for as the commands do: shipped, or in runs/.
 
     python results/baselines.py --best             # for each method and task the setting that won, by success, divided by lm_ratio / 1.5 where that is over 1, of equals the more varied (to a tenth), then the more fluent (gaps: ROUGE-L)
-    python results/baselines.py --final METHOD TASK # ten targets leave much to chance: the four best settings again, on forty other targets; these rows then decide
+    python results/baselines.py --final METHOD TASK # ten targets leave much to chance: the four best settings again, on forty targets (the ten sentences among them); these rows then decide
     python results/baselines.py --gaps [METHOD ...]     # fifty gaps of test texts, 3 to 8 words of known number, three texts each, by every method: results/gaps.json
 """
 import json, sys, time
