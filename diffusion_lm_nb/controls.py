@@ -36,10 +36,10 @@ def contains(words, phrase): # two lists of words
     return any(words[i:i + len(phrase)] == phrase for i in range(len(words) - len(phrase) + 1))
 
 # %% ../nbs/09_controls.ipynb #0dc0c6b9
-def phrase_starts(logp, ids): # logp: (batch, length, vocab); ids: list of int -> (batch, starts)
-    "log of the probability that the phrase stands at each place where it fits."
-    n = logp.shape[1] - len(ids) + 1
-    return sum(logp[:, j:j + n, i] for j, i in enumerate(ids))
+def phrase_starts(logp, ids): # logp: (batch, length, vocab); ids: (batch, words), a phrase a row -> (batch, starts)
+    "log of the probability that the row's phrase stands at each place where it fits."
+    n = logp.shape[1] - ids.shape[1] + 1
+    return sum(logp[:, j:j + n].gather(2, i[:, None, None].expand(-1, n, 1))[..., 0] for j, i in enumerate(ids.T))
 
 # %% ../nbs/09_controls.ipynb #0b006a11
 FRIENDLY = dict(yes=['family friendly', 'family - friendly', 'child friendly', 'kid friendly', 'children friendly', 'families'],
@@ -59,8 +59,20 @@ class SemanticContent(Control):
         self.ids = [[lm.vocab.ids[w] for w in p] for p in self.phrases if all(lm.vocab.ids.get(w, 0) > lm.vocab.pad for w in p)]   # START and the like are no words
         if not self.ids: raise BadInput(f'{self.value[:100]!r} has a word that the model does not know; it cannot write it')
         return self
-    def log_prob(self, logp, mask):
-        return torch.cat([phrase_starts(logp, i) for i in self.ids], 1).logsumexp(1).clamp(max=0)
+    @property
+    def kind(self):
+        "Wishes whose phrases have the same numbers of words are asked together."
+        return type(self), *map(len, self.ids)
+    @staticmethod
+    def said(controls, logp): # one a row; (batch, length, vocab)
+        "log P of each row's wish, `(batch,)`."
+        phrases = [torch.tensor(ids, device=logp.device) for ids in zip(*(c.ids for c in controls))]
+        return torch.cat([phrase_starts(logp, ids) for ids in phrases], 1).logsumexp(1).clamp(max=0)
+    def log_prob(self, logp, mask): return self.said([self] * len(logp), logp)
+    def posteriors(self, controls, # of this kind, one a row
+                   logp, mask, strength=1.):
+        "Word probabilities of each row given its wish, like `logp`."
+        return condition(lambda l: self.said(controls, l), logp, strength)
     def check(self, words):
         "Do the value's words stand in the text, in a row?"
         return contains(words, self.value.split())
