@@ -1,5 +1,6 @@
 "Same seed, same text; a text does not feel its batch; controls do what they say."
 import math
+from types import SimpleNamespace
 import pytest, torch
 from diffusion_lm_nb import DiffusionLM, Infill, Length, SemanticContent
 from diffusion_lm_nb.data import BadInput
@@ -15,6 +16,18 @@ def test_alone_as_together(lm):
     together = lm.sample(32, steps=8, seed=1)
     assert [lm.sample(1, steps=8, seed=1, first=i)[0] for i in range(32)] == together
     assert lm.sample(32, steps=8, seed=1, control=[Length(6 + i % 9) for i in range(32)])[5] == lm.sample(1, steps=8, seed=1, first=5, control=Length(11))[0]
+
+def test_wishes_share_a_batch(lm):
+    wishes = [SemanticContent('food', f) for f in ('French', 'Indian')] * 4
+    together = lm.sample(8, steps=8, seed=1, control=wishes)
+    assert [lm.sample(1, steps=8, seed=1, first=i, control=c)[0] for i, c in enumerate(wishes)] == together
+
+@pytest.mark.parametrize('kind, sizes', [('cpu', {16, 32, 48}), ('cuda', {64})])
+def test_batches_are_alike(lm, kind, sizes):
+    here = SimpleNamespace(length=lm.length, device=torch.device(kind))
+    batches = DiffusionLM.grouped(here, [lm.request(i, n_words=n) for i, n in enumerate([3, 10, 20, 40] * 20)])
+    assert {L for L, *_ in batches} == sizes and len({len(b) for *_, b in batches}) == 1
+    assert sorted(r.index for _, chunk, _ in batches for r in chunk) == [*range(80)] and all(len(r.known) <= L for L, _, b in batches for r in b)
 
 def test_trajectory_ends_in_the_sample(lm):
     *_, last = lm.trajectory(seed=2, index=3, steps=8)
