@@ -252,7 +252,7 @@ def released_texts(lm, controls, guide, # `DiffusionLM`; a list; `ReleasedGuide`
         out.append([' '.join(lm.to_words(ids[:len(r.known)], r)) for r, ids in zip(asked, logp.argmax(-1).cpu())])
     return out
 
-def our_texts(lm, controls, n, steps=50, seed=0, **kwargs): # as above; solver, batch_size: see `sample_many`
+def our_texts(lm, controls, n, steps=80, seed=0, **kwargs): # as above; solver, batch_size: see `sample_many`
     "n texts for each control our way: all in as few batches as possible, no classifier."
     texts = lm.sample_many([(j * n + k, c) for j, c in enumerate(controls) for k in range(n)], steps=steps, seed=seed, **kwargs)
     return [texts[j * n:(j + 1) * n] for j in range(len(controls))]
@@ -379,17 +379,17 @@ def one_pair(lm, device, guides, controls, n, ours, released_steps=200, seed=0):
     own, row['ours'] = clock(ours, controls, n, seed)
     return row | dict(ratio=row['faithful'] / row['ours']), dict(faithful=theirs, ours=own)
 
-def bench_guided(lm, model, device, pairs=5, wishes=5, n=10, steps=50, solver='fresh', released_steps=200, classifier=None, strength=None): # `DiffusionLM` and its name; controls a pair, texts a control; …; folder; λ and step size, those of `PAPER_GUIDANCE` by default
+def bench_guided(lm, model, device, pairs=5, wishes=5, n=10, steps=80, solver='fresh', released_steps=200, classifier=None, strength=None): # `DiffusionLM` and its name; controls a pair, texts a control; …; folder; λ and step size, those of `PAPER_GUIDANCE` by default
     "The object `guided` of the benchmark, and the texts."
     small, big = (c.to(device) for c in bench_classifiers(lm, model, classifier))
     strength = strength or PAPER_GUIDANCE['semantic']
     guide = ReleasedGuide(small, *strength)
     guides = guide, guide if small is big else ReleasedGuide(big, *strength)
-    controls, rows, texts = bench_wishes(lm, small.labels, pairs * wishes), [], dict(faithful=[], ours=[])
+    controls, rows, texts = bench_wishes(lm, small.labels, pairs * wishes, seed=1), [], dict(faithful=[], ours=[])
     ours = lambda cs, n, seed: our_texts(lm, cs, n, steps, seed, solver=solver)
     ours(controls[:1], 1, 0)                                                  # warm
     for k in range(pairs):
-        row, written = one_pair(lm, device, guides, controls[k * wishes:(k + 1) * wishes], n, ours, released_steps, seed=k)
+        row, written = one_pair(lm, device, guides, controls[k * wishes:(k + 1) * wishes], n, ours, released_steps, seed=100 + k)
         rows.append(row)
         for name, ts in written.items(): texts[name] += ts
     times = {k: spread([r[k] * (1 if k == 'ratio' else 50 / (wishes * n)) for r in rows]) for k in rows[0]}
@@ -438,7 +438,7 @@ def bench(
     model: str = 'e2e',         # whose words, lengths and, for sampling, weights; shipped name or folder
     size: str = None,           # LAYERSxWIDTH of the training benchmark; 6x192, on a GPU 12x768
     batch_size: int = 64,       # texts a training step
-    steps: int = 50,            # diffusion steps of ours; the released recipe makes 200
+    steps: int = 80,            # diffusion steps of ours; the released recipe makes 200
     solver: str = 'fresh',      # of ours
     classifier: str = None,     # folder of a classifier of the model's size, for the released guidance
     seconds: float = 8.,        # of one measurement of training
