@@ -1102,6 +1102,7 @@ d = { 'settings': {'branch': 'main', 'doc_baseurl': '/', 'doc_host': '', 'git_ur
                                        'diffusion_lm_nb.scale.device_name': ('scale.html#device_name', 'diffusion_lm_nb/scale.py'),
                                        'diffusion_lm_nb.scale.finished': ('scale.html#finished', 'diffusion_lm_nb/scale.py'),
                                        'diffusion_lm_nb.scale.fit_sharded': ('scale.html#fit_sharded', 'diffusion_lm_nb/scale.py'),
+                                       'diffusion_lm_nb.scale.forget_most': ('scale.html#forget_most', 'diffusion_lm_nb/scale.py'),
                                        'diffusion_lm_nb.scale.growth': ('scale.html#growth', 'diffusion_lm_nb/scale.py'),
                                        'diffusion_lm_nb.scale.guided_memory': ('scale.html#guided_memory', 'diffusion_lm_nb/scale.py'),
                                        'diffusion_lm_nb.scale.held_most': ('scale.html#held_most', 'diffusion_lm_nb/scale.py'),

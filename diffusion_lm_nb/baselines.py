@@ -245,7 +245,7 @@ class Writer:
         "The texts of one target."
         raise NotImplementedError
     def write(self, controls, n=1, seed=0, indices=None, progress=None): # n texts a control; indices: numbers of the targets, 0, 1, … by default; progress(done, of) -> list of lists of str
-        "n texts for each control. A target is written by itself, so text k of target j depends on (seed, j, k) alone."
+        "n texts for each control. A target is written by itself, so text k of target j depends on seed and j·n + k alone."
         out = []
         for j, c in zip(indices if indices is not None else range(len(controls)), controls):
             out.append([' '.join(words) for words in self.write_one(c, [keyed_generator(seed, j * n + k) for k in range(n)])])
@@ -424,7 +424,7 @@ def step(self: PrefixClassifier, state, # (h, c), each (rows, width)
 # %% ../nbs/12_baselines.ipynb #67ecc9d4
 @patch
 def told(self: PrefixClassifier, control, h, j): # (…, width), after word number j -> (…)
-    "log p(control | the words so far), up to what no further word can change."
+    "log of how probable the words so far leave the control: each tag at most three words ahead by itself, as if they were independent; what no further word can change is left out."
     c, total = control, h.new_zeros(h.shape[:-1])
     if isinstance(c, SemanticContent):
         if c.label_key not in self.pairs: raise BadInput(f'the classifier has never seen {c.field}: {c.value}')

@@ -199,7 +199,7 @@ def fill(self: BERT, words, seed=0, order='surest'): # words, None where one is 
 def hide(words, gen, rate=.15): # list of str; CPU generator; share
     "The words with None in the place of some, at least one."
     u = torch.rand(len(words), generator=gen)
-    gone = (u < max(rate, float(u.min()) + 1e-9)).tolist()
+    gone = (u <= u.min().clamp(min=rate)).tolist()
     return [None if g else w for w, g in zip(words, gone)]
 
 @torch.no_grad()

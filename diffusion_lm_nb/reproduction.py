@@ -199,7 +199,7 @@ dlm_evaluate = command(evaluate_file, pos=['file'])
 PROTOCOLS = dict(quick=dict(targets=6, n=4, steps=50), cpu=dict(targets=40, n=5, steps=50), full=dict(targets=200, n=50, steps=50))
 
 # %% ../nbs/13_reproduction.ipynb #117b0ba5
-def pick(seq, n, seed=0): # n of them, spread evenly in a seeded order
+def pick(seq, n, seed=0): # n of them
     "A seeded sample without replacement; all if there are fewer."
     return random.Random(seed).sample(seq, min(n, len(seq)))
 
@@ -377,7 +377,8 @@ def reproduce(
     if protocol not in PROTOCOLS: raise BadInput(f'no protocol {protocol!r}; there are {", ".join(PROTOCOLS)}')
     P = PROTOCOLS[protocol]; steps = P['steps'] if steps is None else steps; positive('steps', steps)
     every, tasks = [*METHODS, *WRITERS, *INFILL_WRITERS], tasks.split(',')
-    methods = [m for m in every if not m.endswith('-authors')] if methods == 'all' else methods.split(',')
+    tuned = [m for m in every if not m.endswith('-authors')]
+    methods = [*dict.fromkeys(m for part in methods.split(',') for m in (tuned if part == 'all' else [part]))]
     for t in tasks:
         if t != 'infill' and not all(u in TASKS for u in t.split('+')): raise BadInput(f'no task {t!r}; there are {", ".join(TASKS)}, several joined by +, and infill')
         shipped_targets(t)

@@ -4,10 +4,10 @@
 __all__ = ['LOOPS', 'MEMORY_JOBS', 'QUICK', 'dlm_bench', 'SAME', 'finished', 'matrix_peak', 'pass_flops', 'Loop', 'random_texts',
            'PackedTexts', 'make_packed', 'read_size', 'sized', 'Steps', 'GraphSteps', 'step_flops', 'time_steps',
            'make_steps', 'spread', 'race', 'ReleasedGuide', 'released_texts', 'our_texts', 'bench_classifiers',
-           'bench_wishes', 'quality', 'memory_job', 'peak_memory', 'resident_memory', 'held_most', 'train_memory',
-           'guided_memory', 'bf16_pays', 'our_loop', 'loops_here', 'race_loops', 'bench_train', 'one_pair',
-           'bench_guided', 'bench_memory', 'device_name', 'bench_reference', 'check_bench', 'bench', 'merge_rows',
-           'write_task', 'shard_model', 'fit_sharded', 'kept_bytes', 'growth']
+           'bench_wishes', 'quality', 'memory_job', 'peak_memory', 'resident_memory', 'forget_most', 'held_most',
+           'train_memory', 'guided_memory', 'bf16_pays', 'our_loop', 'loops_here', 'race_loops', 'bench_train',
+           'one_pair', 'bench_guided', 'bench_memory', 'device_name', 'bench_reference', 'check_bench', 'bench',
+           'merge_rows', 'write_task', 'shard_model', 'fit_sharded', 'kept_bytes', 'growth']
 
 # %% ../nbs/15_scale.ipynb #d82f3128
 import json, math, os, platform, statistics, subprocess, sys, time
@@ -184,7 +184,8 @@ class GraphSteps(Steps):
         self.rate.fill_(learning_rate(self.preset, self.step)); self.gen.manual_seed(seed)
         if not self.opt.state: self.work(ids, mask); self.opt.zero_grad()
         else:
-            if (key := (ids.shape[1], seed >> 20 & 1)) not in self.graphs: self.graphs[key] = self.record(ids, mask, seed)
+            key = ids.shape[1], seed >> 20 & 1                                # the bit that decides on self-conditioning (chapter 06)
+            if key not in self.graphs: self.graphs[key] = self.record(ids, mask, seed)
             graph, ids_at, mask_at = self.graphs[key]
             ids_at.copy_(ids); mask_at.copy_(mask); self.gen.manual_seed(seed)
             graph.replay()
@@ -306,9 +307,15 @@ def resident_memory(job, settings, threads): # as in `peak_memory`; runs in a pr
     "Megabytes by which this process grew."
     torch.set_num_threads(threads)
     work = MEMORY_JOBS[job](device='cpu', **settings)
+    forget_most()
     before = held_most()
     work()
     return held_most() - before
+
+def forget_most():
+    "Linux: what the process held at its worst is from now on what it holds."
+    try: Path('/proc/self/clear_refs').write_text('5')
+    except OSError: pass                                                      # elsewhere the peak of loading counts, too
 
 def held_most(): # -> megabytes
     "The most memory that this process has held so far."

@@ -3,10 +3,10 @@
 At home, where the corpora are:     dlm-pack e2e-labelled --out e2e.safetensors
 On the machine with the GPU:        python results/gpu.py all --data e2e.safetensors --out OUT --minutes 50
                                     the same line again goes on where it was; OUT/state.json says what is done
-At home again:                      python results/gpu.py judge OUT
+At home again:                      python results/gpu.py judge OUT                   # results/gpu.json, curves.json, bench.json
 
 It needs torch, transformers, accelerate, safetensors, huggingface_hub, tqdm, fastcore and no network. What it leaves in OUT are at most eight files
-of less than 16 MB. Work in progress lies in --work (runs/gpu), which may be lost between calls: then the next call starts again.
+of less than 16 MB. `train` in place of `all`: the model and its curve alone. Work in progress lies in --work (runs/gpu), which may be lost between calls: then the next call starts again.
 
     python results/gpu.py growth --device cuda --out OUT           # seconds and bytes of a step against length, batch, width, layers, vocabulary
     python results/gpu.py keep bench.json                          # what dlm-bench --json printed, into results/bench.json
@@ -17,6 +17,7 @@ of less than 16 MB. Work in progress lies in --work (runs/gpu), which may be los
 import argparse, gzip, io, json, os, shutil, sys, tarfile, time, types
 from contextlib import redirect_stdout
 from dataclasses import replace
+from functools import partial
 from importlib.machinery import ModuleSpec
 from importlib.util import find_spec
 from pathlib import Path
@@ -101,13 +102,15 @@ def train(job): # the diffusion model, with its bound against minutes
     if job.o.compile: model.net.compile(dynamic=getattr(model, 'mask_pads', True))
     valid = [e.words for e in texts_of(job, 'valid')]
     twin, clock = DiffusionLM(**model._hub_mixin_config).to(job.device).eval(), [time.monotonic(), s['minutes']]
-    every = max(1, p.steps // (2 if job.o.quick else 20))
+    gpu, few = job.device == 'cuda', job.o.quick
+    every = max(1, p.steps // (2 if few else 20 if gpu else 8))
+    likely = partial(likelihood, draws=4 if few else 32 if gpu else 8, limit=8 if few else min(256 if gpu else 64, len(valid)), seed=1)     # a CPU measures more coarsely; each point has its standard error
     if every > 50: every -= every % 50
     def watch(step, ema):
         if step % every and step != p.steps or any(c['step'] == step for c in s['curve']): return
         minutes = s['minutes'] = clock[1] + (time.monotonic() - clock[0]) / 60        # of training, not of measuring
         twin.load_state_dict(ema)
-        s['curve'].append(dict(step=step, minutes=minutes) | likelihood(twin, valid, draws=4 if job.o.quick else 32, limit=8 if job.o.quick else min(256, len(valid)), seed=1))
+        s['curve'].append(dict(step=step, minutes=minutes) | likely(twin, valid))
         say(f'step {step}: {s["curve"][-1]["nats_per_block_token"]:.3f} nats a block token after {minutes:.1f} minutes'); job.keep()
         clock[:] = [time.monotonic(), minutes]
     s['log'] = fit(model, batch_at, p, folder, max(.01, job.left()) if job.o.minutes else None, resume=True, device=job.device, log_every=min(50, every), watch=watch)
@@ -166,6 +169,7 @@ def everything(o):
     job = Job(o)
     try:
         job.once('model', lambda: train(job))
+        if o.what == 'train': return say('the model is trained')
         paper, control = PRESETS[o.preset].model.get('recipe') == 'paper', not o.preset.startswith('roc')    # stories have neither meanings nor targets
         if control:
             job.once('semantic', lambda: classifier(job, 'semantic', 'grammar-semantic' if o.quick else 'e2e-semantic'))
@@ -191,15 +195,17 @@ def judge(o): # at home: the texts of OUT judged by the shipped judges, into res
     from measure import commit
     from diffusion_lm_nb.reproduction import evaluate_rows
     state = json.loads((Path(o.out)/'state.json').read_text())
-    piles, table = {}, Path(__file__).parent/'gpu.json'
-    for line in gzip.decompress((Path(o.out)/'rows.jsonl.gz').read_bytes()).decode('utf8').splitlines():
+    piles, packed, made = {}, Path(o.out)/'rows.jsonl.gz', dict(hardware=state['hardware'], commit=commit(), command=state['command'])
+    for line in gzip.decompress(packed.read_bytes()).decode('utf8').splitlines() if packed.exists() else []:
         row = json.loads(line); piles.setdefault((row['task'], row['method']), []).append(row)
-    old = [r for r in (json.loads(table.read_text()) if table.exists() else []) if r['model'] != state['preset']]
-    new = [evaluate_rows(rows) | dict(n_samples=len(rows[0]['texts']), steps=rows[0]['steps'], hardware=state['hardware'], commit=commit(), command=state['command']) for rows in piles.values()]
-    curve = dict(task='likelihood', method='bound', model=state['preset'], curve=state['curve'], minutes=state['minutes'], seconds=state['seconds'], hardware=state['hardware'], commit=commit(), command=state['command'])
-    write_atomic(table, json.dumps(old + new + [curve], ensure_ascii=False, indent=1) + '\n')
+    new = [evaluate_rows(rows) | dict(n_samples=len(rows[0]['texts']), steps=rows[0]['steps'], **made) for rows in piles.values()]
+    def keep(name, rows, same): # instead of those rows of the table that are the same thing, measured before
+        table = Path(__file__).parent/f'{name}.json'
+        old = [r for r in (json.loads(table.read_text()) if table.exists() else []) if any(r[k] != row[k] for row in rows for k in same)]
+        if rows: write_atomic(table, json.dumps(old + rows, ensure_ascii=False, indent=1) + '\n'); print(f'{len(rows)} rows in {table}')
+    keep('gpu', new, ('model',))
+    keep('curves', [dict(model=state['preset'], precision=state['precision'], curve=state['curve'], minutes=state['minutes'], **made)], ('model', 'hardware'))
     if (Path(o.out)/'bench.json').exists() and not json.loads((Path(o.out)/'bench.json').read_text())['quick']: keep_bench(Path(o.out)/'bench.json')
-    print(f'{len(new)} rows in {table}')
 
 def connect(o): # torchrun's processes -> (name of this process's device, am I the first)
     import torch.distributed as dist
@@ -249,7 +255,7 @@ def growing(o): # one row a setting, and the fit
 
 def main(argv=None):
     p = argparse.ArgumentParser(description=__doc__.splitlines()[0])
-    p.add_argument('what', choices=['all', 'judge', 'keep', 'classifier', 'sharded', 'speed', 'growth'])
+    p.add_argument('what', choices=['all', 'train', 'judge', 'keep', 'classifier', 'sharded', 'speed', 'growth'])
     p.add_argument('folder', nargs='?', help='for judge: the folder that was brought home; for keep: the file')
     p.add_argument('--preset', default='e2e', help='e2e, e2e-paper, roc'); p.add_argument('--data', help='corpus that dlm-pack wrote')
     p.add_argument('--out', default='gpu-out'); p.add_argument('--work', default='runs/gpu'); p.add_argument('--device')
@@ -259,9 +265,9 @@ def main(argv=None):
     p.add_argument('--compile', action='store_true'); p.add_argument('--quick', action='store_true', help='tiny sizes, to see that it works')
     o = p.parse_args(argv)
     if o.folder: o.out = o.folder
-    if o.what == 'all' and not o.data and not o.quick: p.error('--data names the corpus that dlm-pack wrote')
+    if o.what in ('all', 'train') and not o.data and not o.quick: p.error('--data names the corpus that dlm-pack wrote')
     if o.quick and not o.data: o.data, o.preset = 'grammar', 'grammar'
-    try: dict(all=everything, judge=judge, keep=lambda o: keep_bench(o.out), classifier=released_classifier, sharded=sharded, speed=speed, growth=growing)[o.what](o)
+    try: dict(all=everything, train=everything, judge=judge, keep=lambda o: keep_bench(o.out), classifier=released_classifier, sharded=sharded, speed=speed, growth=growing)[o.what](o)
     except BadInput as e: print(f'gpu.py: {e}', file=sys.stderr); return 2
 
 if __name__ == '__main__': sys.exit(main())
