@@ -127,7 +127,7 @@ def samples():
 
 # --- one stage or two
 
-def fine_tuning(each=100, steps=200, batch=16, rates=(3e-4, 1e-3, 3e-3), seeds=3, valid=300, tests=1000):
+def fine_tuning(each=100, steps=200, batch=16, rates=(3e-4, 1e-3, 3e-3, 1e-2), seeds=3, valid=300, tests=1000):
     def one_run(lm, pretrained, task, lr, seed): # -> accuracy on valid texts, on test texts
         label, classes = LABELS[task], sorted({*map(LABELS[task], corpus('train'))})
         few = few_labels(corpus('train'), label, each // len(classes), seed)
