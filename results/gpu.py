@@ -11,7 +11,7 @@ of less than 16 MB. `train` in place of `all`: the model and its curve alone. Wo
     python results/gpu.py growth --device cuda --out OUT           # seconds and bytes of a step against length, batch, width, layers, vocabulary
     python results/gpu.py keep bench.json                          # what dlm-bench --json printed, into results/bench.json
     python results/gpu.py classifier --out runs/e2e-released       # a classifier of the model's size, for dlm-bench --classifier
-    OMP_NUM_THREADS=1 torchrun --standalone --nproc_per_node 2 results/gpu.py speed --device cpu      # words a second; without torchrun: of one process
+    OMP_NUM_THREADS=1 torchrun --standalone --nproc_per_node 2 results/gpu.py speed results/speed.json --device cpu      # words a second; without torchrun: of one process
     torchrun --standalone --nproc_per_node 8 results/gpu.py sharded --preset e2e-paper --data e2e.safetensors --out runs/sharded    # FSDP
 """
 import argparse, gzip, io, json, os, shutil, sys, tarfile, time, types
@@ -236,6 +236,11 @@ def released_classifier(o): # of field-value pairs, as large as the shipped mode
     if log and log[-1]['step'] == p.steps: save_model(clf.cpu(), o.out)
     else: say('the time is up; the same line goes on')
 
+def keep_speed(path, row): # FILE of rows: in place of the one for as many processes and threads
+    from measure import commit, hardware
+    rows = [r for r in (json.loads(path.read_text()) if path.exists() else []) if any(r[k] != row[k] for k in ('processes', 'threads', 'size', 'batch_size'))]
+    write_atomic(path, json.dumps(sorted(rows + [row | dict(hardware=hardware(), commit=commit(), command='results/gpu.py ' + ' '.join(sys.argv[1:]))], key=lambda r: (r['processes'], r['threads'])), indent=1) + '\n')
+
 def speed(o): # words a second of `fit`, alone or under torchrun: data-parallel training
     base = DiffusionLM.from_pretrained('grammar' if o.quick else 'e2e')
     p = replace(PRESETS['e2e'], steps=o.steps or (4 if o.quick else 40), batch_size=o.batch_size or 64, precision=o.precision or 'no')
@@ -244,7 +249,10 @@ def speed(o): # words a second of `fit`, alone or under torchrun: data-parallel 
     at = lambda step: (*lists(step)[:2], keyed_generator(o.seed, step))
     fit(lm, at, p, device=o.device, quiet=True, log_every=p.steps // 2, watch=lambda *_: times.append(time.perf_counter()))
     words = sum(int(at(step)[1].sum()) for step in range(p.steps // 2, p.steps // 2 * 2))
-    if os.environ.get('RANK', '0') == '0': print(json.dumps(dict(processes=int(os.environ.get('WORLD_SIZE', 1)), threads=torch.get_num_threads(), size=o.size, batch_size=p.batch_size, words_per_second=words / (times[1] - times[0]))))
+    if os.environ.get('RANK', '0') == '0':
+        row = dict(processes=int(os.environ.get('WORLD_SIZE', 1)), threads=torch.get_num_threads(), size=o.size, batch_size=p.batch_size, words_per_second=words / (times[1] - times[0]))
+        print(json.dumps(row))
+        if o.folder: keep_speed(Path(o.folder), row)
     if torch.distributed.is_initialized(): torch.distributed.destroy_process_group()
 
 def growing(o): # one row a setting, and the fit
@@ -256,7 +264,7 @@ def growing(o): # one row a setting, and the fit
 def main(argv=None):
     p = argparse.ArgumentParser(description=__doc__.splitlines()[0])
     p.add_argument('what', choices=['all', 'train', 'judge', 'keep', 'classifier', 'sharded', 'speed', 'growth'])
-    p.add_argument('folder', nargs='?', help='for judge: the folder that was brought home; for keep: the file')
+    p.add_argument('folder', nargs='?', help='for judge: the folder that was brought home; for keep: the file; for speed: the file to put the row into')
     p.add_argument('--preset', default='e2e', help='e2e, e2e-paper, roc'); p.add_argument('--data', help='corpus that dlm-pack wrote')
     p.add_argument('--out', default='gpu-out'); p.add_argument('--work', default='runs/gpu'); p.add_argument('--device')
     p.add_argument('--minutes', type=float, help='stop after so long; the same line goes on'); p.add_argument('--seed', type=int, default=0)
