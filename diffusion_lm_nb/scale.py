@@ -386,15 +386,17 @@ def one_pair(lm, device, guides, controls, n, ours, released_steps=200, seed=0):
     own, row['ours'] = clock(ours, controls, n, seed)
     return row | dict(ratio=row['faithful'] / row['ours']), dict(faithful=theirs, ours=own)
 
-def bench_guided(lm, model, device, pairs=5, wishes=5, n=10, steps=80, solver='fresh', released_steps=200, classifier=None, strength=None): # `DiffusionLM` and its name; controls a pair, texts a control; …; folder; λ and step size, those of `PAPER_GUIDANCE` by default
+def bench_guided(lm, model, device, pairs=5, wishes=5, n=10, steps=80, solver='fresh', released_steps=200, classifier=None, strength=None, compiled=False): # `DiffusionLM` and its name; controls a pair, texts a control; …; folder; λ and step size, those of `PAPER_GUIDANCE` by default; torch.compile for ours
     "The object `guided` of the benchmark, and the texts."
     small, big = (c.to(device) for c in bench_classifiers(lm, model, classifier))
     strength = strength or PAPER_GUIDANCE['semantic']
     guide = ReleasedGuide(small, *strength)
     guides = guide, guide if small is big else ReleasedGuide(big, *strength)
     controls, rows, texts = bench_wishes(lm, small.labels, pairs * wishes, seed=1), [], dict(faithful=[], ours=[])
-    ours = lambda cs, n, seed: our_texts(lm, cs, n, steps, seed, solver=solver)
-    ours(controls[:1], 1, 0)                                                  # warm
+    own = load_model(model, lm.device.type) if compiled else lm                # a twin: the released way is not compiled
+    if compiled: own.net.compile(dynamic=False)
+    ours = lambda cs, n, seed: our_texts(own, cs, n, steps, seed, solver=solver)
+    ours(controls[:wishes], n, 0)                                             # warm: every shape once
     for k in range(pairs):
         row, written = one_pair(lm, device, guides, controls[k * wishes:(k + 1) * wishes], n, ours, released_steps, seed=100 + k)
         rows.append(row)
@@ -402,7 +404,7 @@ def bench_guided(lm, model, device, pairs=5, wishes=5, n=10, steps=80, solver='f
     times = {k: spread([r[k] * (1 if k == 'ratio' else 50 / (wishes * n)) for r in rows]) for k in rows[0]}
     good = {name: quality(controls, ts) for name, ts in texts.items()}
     return dict({k: times[k]['median'] for k in ('ours', 'faithful', 'ratio')}, **{f'{k}_{name}': good[name][k] for k in ('success', 'lm_score', 'distinct4') for name in ('ours', 'faithful')}, unit='seconds for 50 texts',
-                steps=steps, solver=solver, steps_faithful=released_steps, wishes=len(controls), texts=len(controls) * n, classifier=classifier or 'time: untrained, of the size of the model; texts: the shipped one', spread=times), texts
+                steps=steps, solver=solver, compiled=compiled, steps_faithful=released_steps, wishes=len(controls), texts=len(controls) * n, classifier=classifier or 'time: untrained, of the size of the model; texts: the shipped one', spread=times), texts
 
 def bench_memory(device, peaks, model, size, batch_size, n): # name; …; name; such as 6x192; texts a training step; texts a wish
     "The object `memory_mb` of the benchmark."
@@ -451,7 +453,7 @@ def bench(
     seconds: float = 8.,        # of one measurement of training
     parts: str = 'train,guided,memory', # what to measure
     ablation: bool = False,     # also each change of the training loop
-    compiled: bool = False,     # our training loop with torch.compile
+    compiled: bool = False,     # our training loop and our denoiser with torch.compile
     reference: bool = False,    # also the released recipe at 6x192, to be set beside the project's notes
     texts: str = None,          # JSON file to write the guided texts to
     quick: bool = False,        # tiny sizes and two pairs, to see that it works; its figures mean nothing
@@ -477,7 +479,7 @@ def bench(
             out['ablation'] = race_loops(lm, read_size(size), device, peaks, loops_here(device, peaks, compiled), pairs, seconds, batch_size)
             for k, v in out['ablation'].items(): say(f'{k:12} {v["words"]["median"]:>10,.0f} words/s {v["of_peak"]["median"]:6.1%} of the peak')
     if 'guided' in parts:
-        g, written = bench_guided(lm, model, device, pairs, wishes, n, steps, solver, released, classifier)
+        g, written = bench_guided(lm, model, device, pairs, wishes, n, steps, solver, released, classifier, compiled=compiled)
         out['guided'] = g
         if texts: write_atomic(texts, dumps(written, ensure_ascii=False))
         say(f'50 guided texts: {g["ours"]:.2f} s, released {g["faithful"]:.1f} s: {g["ratio"]:.0f} times; success {g["success_ours"]:.2f} and {g["success_faithful"]:.2f}')

@@ -104,7 +104,7 @@ def train(job): # the diffusion model, with its bound against minutes
     twin, clock = DiffusionLM(**model._hub_mixin_config).to(job.device).eval(), [time.monotonic(), s['minutes']]
     gpu, few = job.device == 'cuda', job.o.quick
     every = max(1, p.steps // (2 if few else 20 if gpu else 8))
-    likely = partial(likelihood, draws=4 if few else 32 if gpu else 8, limit=8 if few else min(256 if gpu else 64, len(valid)), seed=1)     # a CPU measures more coarsely; each point has its standard error
+    likely = partial(likelihood, draws=4 if few else 32 if gpu else 8, limit=8 if few else min(job.o.valid or (256 if gpu else 64), len(valid)), seed=1)     # a CPU measures more coarsely; each point has its standard error
     if every > 50: every -= every % 50
     def watch(step, ema):
         if step % every and step != p.steps or any(c['step'] == step for c in s['curve']): return
@@ -129,6 +129,7 @@ def classifier(job, name, kind, **model): # one for the new model: 'semantic' or
 
 def sample(job, task, method): # one task of the protocol
     o, lm = job.o, DiffusionLM.from_pretrained(job.work/'model').to(job.device).eval()
+    if o.compile: lm.net.compile(dynamic=False)                               # batches have one shape; what is left of Python are some dozen launches a step
     folders = dict(semantic=job.work/'semantic', syntax=job.work/'syntax')
     targets, n = (2, 2) if o.quick else (200, 50)
     wanted = [(t, target_control(task, t)) for t in (['food', ':', 'French'], ['area', ':', 'riverside'])] if o.quick and task == 'semantic' else None
@@ -269,7 +270,7 @@ def main(argv=None):
     p.add_argument('--out', default='gpu-out'); p.add_argument('--work', default='runs/gpu'); p.add_argument('--device')
     p.add_argument('--minutes', type=float, help='stop after so long; the same line goes on'); p.add_argument('--seed', type=int, default=0)
     p.add_argument('--steps', type=int); p.add_argument('--size', default='6x192', help='for speed: LAYERSxWIDTH'); p.add_argument('--batch-size', type=int); p.add_argument('--precision', choices=['bf16', 'no'])
-    p.add_argument('--sampling-steps', type=int); p.add_argument('--tasks', help='joined by commas; all by default')
+    p.add_argument('--valid', type=int, help='texts that the bound is measured on; 256, on a CPU 64'); p.add_argument('--sampling-steps', type=int); p.add_argument('--tasks', help='joined by commas; all by default')
     p.add_argument('--compile', action='store_true'); p.add_argument('--quick', action='store_true', help='tiny sizes, to see that it works')
     o = p.parse_args(argv)
     if o.folder: o.out = o.folder

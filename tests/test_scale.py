@@ -236,6 +236,7 @@ def killed(tmp_path, what, *more):
     (tmp_path/'killer.py').write_text(KILLER)
     done = int(go(tmp_path/'killer.py', tmp_path, what, KILLS, *more)[0].splitlines()[-1])
     assert done, 'it was never killed'
+    print(f'{what}: killed {done} times')
     return tmp_path/'left alone', tmp_path/'killed'
 
 @pytest.mark.skipif(not hasattr(os, 'fork'), reason='no fork here')
