@@ -316,6 +316,8 @@ def test_gpu_script_goes_on_where_it_was(tmp_path):
     assert 'the time is up' in err
     _, err = go(*args)
     assert 'all is done' in err
+    _, err = go(*args[:2], 'train', *args[3:])                      # the model is there already: nothing else is asked for
+    assert 'the model is trained' in err
     files = list((tmp_path/'out').iterdir())
     assert {'state.json', 'rows.jsonl.gz', 'bench.json', 'model.tar'} <= {f.name for f in files} and len(files) <= 8 and all(f.stat().st_size < 16 * 2 ** 20 for f in files)
     rows = [json.loads(l) for l in gzip.decompress((tmp_path/'out/rows.jsonl.gz').read_bytes()).splitlines()]
