@@ -810,9 +810,9 @@ _MILD = dict(weight=1., top=3)
 TUNED = {('ft-search', 'pos'): dict(beam=16), ('ft-search', 'tree'): dict(beam=16), ('ft-search', 'spans'): dict(beam=1), ('ft-poe', 'semantic+tree'): dict(beam=16),
          ('fudge', 'semantic'): dict(weight=4.), ('fudge', 'pos'): _MILD, ('fudge', 'tree'): _MILD, ('fudge', 'semantic+tree'): _MILD, ('fudge', 'semantic+pos'): _MILD,
          ('gedi', 'semantic'): dict(weight=8., target=.95), ('pplm', 'semantic'): dict(step=.1, kl=.1),
-         ('bart', 'infill'): dict(tries=20), ('delorean', 'infill'): dict(step=3e-3, mix=.5)}
+         ('bart', 'infill'): dict(tries=20), ('delorean', 'infill'): dict(step=3e-3, mix=.5), ('cold', 'infill'): dict(iterations=300, top=5)}    # cold: the best with as many iterations as a CPU can pay
 
-for _m in ('fudge', 'gedi', 'pplm', 'delorean'): MAKERS[f'{_m}-authors'] = MAKERS[_m]
+for _m in ('fudge', 'gedi', 'pplm', 'cold', 'delorean'): MAKERS[f'{_m}-authors'] = MAKERS[_m]
 
 def make_baseline(method, task, device=None, folder=None, corpus='e2e', tuned=True, **settings): # names; cpu, cuda; see `find_trained`; what the models were trained on; with what did best on valid data; arguments of the method's class -> Writer
     "A method, ready to write; BadInput if it cannot do the task, or if a model is missing."
