@@ -65,7 +65,7 @@ class SemanticContent(Control):
         return type(self), *map(len, self.ids)
     @staticmethod
     def said(controls, logp): # one a row; (batch, length, vocab)
-        "log P of each row's wish, `(batch,)`."
+        "log P of each row's wish, `(batch,)`: what a subclass changes, rather than `log_prob`."
         phrases = [torch.tensor(ids, device=logp.device) for ids in zip(*(c.ids for c in controls))]
         return torch.cat([phrase_starts(logp, ids) for ids in phrases], 1).logsumexp(1).clamp(max=0)
     def log_prob(self, logp, mask): return self.said([self] * len(logp), logp)

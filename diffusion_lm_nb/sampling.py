@@ -205,7 +205,7 @@ def to_words(self: DiffusionLM, ids, # (length,)
 @patch
 def grouped(self: DiffusionLM, requests, # list of `Request`
             batch_size=None): # texts at once: 8 on a CPU, 64 on a GPU by default
-    "Batches of one fixed size, a list of (positions, requests, requests with fillers): on a CPU texts of like length together, so that no text feels its neighbours."
+    "Batches of one fixed size, so that no text feels its neighbours: a list of (positions, requests, requests with fillers). On a CPU texts of like length come together."
     bs, places = (batch_size or 8, 16) if self.device.type == 'cpu' else (batch_size or 64, self.length)
     bucket = lambda r: min(self.length, -(-len(r.known) // places) * places)
     out = []

@@ -185,12 +185,18 @@ def everything(o):
     except KeyboardInterrupt: say('stopped; the same line goes on'); sys.exit(130)
     finally: deliver(job)
 
+TABLES = Path(__file__).parent
+
+def keep(table, rows, *same): # file; rows that agree with a new one in all of `same` are an older measurement and go
+    new = [[r[k] for k in same] for r in rows]
+    old = [r for r in (json.loads(table.read_text()) if table.exists() else []) if [r[k] for k in same] not in new]
+    if rows: write_atomic(table, json.dumps(old + rows, ensure_ascii=False, indent=1) + '\n'); say(f'{len(rows)} of {len(old + rows)} rows in {table} are new')
+
 def keep_bench(path): # what dlm-bench printed, as a row of results/bench.json: one a device
     from measure import commit
-    table, b = Path(__file__).parent/'bench.json', json.loads(Path(path).read_text())
+    b = json.loads(Path(path).read_text())
     if b['quick']: raise BadInput(f'{path} was made with --quick; its figures mean nothing')
-    rows = [r for r in (json.loads(table.read_text()) if table.exists() else []) if r['device'] != b['device']]
-    write_atomic(table, json.dumps(rows + [b | dict(commit=commit(), command='dlm-bench --json --ablation --reference')], ensure_ascii=False, indent=1) + '\n')
+    keep(TABLES/'bench.json', [b | dict(commit=commit(), command='dlm-bench --json --ablation --reference')], 'device')
 
 def judge(o): # at home: the texts of OUT judged by the shipped judges, into results/gpu.json
     from measure import commit
@@ -200,12 +206,8 @@ def judge(o): # at home: the texts of OUT judged by the shipped judges, into res
     for line in gzip.decompress(packed.read_bytes()).decode('utf8').splitlines() if packed.exists() else []:
         row = json.loads(line); piles.setdefault((row['task'], row['method']), []).append(row)
     new = [evaluate_rows(rows) | dict(n_samples=len(rows[0]['texts']), steps=rows[0]['steps'], **made) for rows in piles.values()]
-    def keep(name, rows, same): # instead of those rows of the table that are the same thing, measured before
-        table = Path(__file__).parent/f'{name}.json'
-        old = [r for r in (json.loads(table.read_text()) if table.exists() else []) if any(r[k] != row[k] for row in rows for k in same)]
-        if rows: write_atomic(table, json.dumps(old + rows, ensure_ascii=False, indent=1) + '\n'); print(f'{len(rows)} rows in {table}')
-    keep('gpu', new, ('model',))
-    keep('curves', [dict(model=state['preset'], precision=state['precision'], curve=state['curve'], minutes=state['minutes'], **made)], ('model', 'hardware'))
+    keep(TABLES/'gpu.json', new, 'model')
+    keep(TABLES/'curves.json', [dict(model=state['preset'], precision=state['precision'], curve=state['curve'], minutes=state['minutes'], **made)], 'model', 'hardware')
     if (Path(o.out)/'bench.json').exists() and not json.loads((Path(o.out)/'bench.json').read_text())['quick']: keep_bench(Path(o.out)/'bench.json')
 
 def connect(o): # torchrun's processes -> (name of this process's device, am I the first)
@@ -237,11 +239,6 @@ def released_classifier(o): # of field-value pairs, as large as the shipped mode
     if log and log[-1]['step'] == p.steps: save_model(clf.cpu(), o.out)
     else: say('the time is up; the same line goes on')
 
-def keep_speed(path, row): # FILE of rows: in place of the one for as many processes and threads
-    from measure import commit, hardware
-    rows = [r for r in (json.loads(path.read_text()) if path.exists() else []) if any(r[k] != row[k] for k in ('processes', 'threads', 'size', 'batch_size'))]
-    write_atomic(path, json.dumps(sorted(rows + [row | dict(hardware=hardware(), commit=commit(), command='results/gpu.py ' + ' '.join(sys.argv[1:]))], key=lambda r: (r['processes'], r['threads'])), indent=1) + '\n')
-
 def speed(o): # words a second of `fit`, alone or under torchrun: data-parallel training
     base = DiffusionLM.from_pretrained('grammar' if o.quick else 'e2e')
     p = replace(PRESETS['e2e'], steps=o.steps or (4 if o.quick else 40), batch_size=o.batch_size or 64, precision=o.precision or 'no')
@@ -253,7 +250,9 @@ def speed(o): # words a second of `fit`, alone or under torchrun: data-parallel 
     if os.environ.get('RANK', '0') == '0':
         row = dict(processes=int(os.environ.get('WORLD_SIZE', 1)), threads=torch.get_num_threads(), size=o.size, batch_size=p.batch_size, words_per_second=words / (times[1] - times[0]))
         print(json.dumps(row))
-        if o.folder: keep_speed(Path(o.folder), row)
+        if o.folder:
+            from measure import commit, hardware
+            keep(Path(o.folder), [row | dict(hardware=hardware(), commit=commit(), command='results/gpu.py ' + ' '.join(sys.argv[1:]))], *row.keys() - {'words_per_second'})
     if torch.distributed.is_initialized(): torch.distributed.destroy_process_group()
 
 def growing(o): # one row a setting, and the fit

@@ -10,6 +10,7 @@ from diffusion_lm_nb.baselines import *
 from diffusion_lm_nb.controls import LABELS, TASKS, UPOS, dlm_control, dlm_infill, read_rows, read_tree, tree_spans
 from diffusion_lm_nb.data import Grammar, MAX_WORDS, SPECIALS, load_corpus, pad_batch
 from diffusion_lm_nb.language_models import BART, BERT, XLM
+from diffusion_lm_nb.reproduction import reproduce
 from diffusion_lm_nb.training import KINDS, PRESETS, fit, keyed_generator, make_ar
 
 SMALL = dict(width=32, layers=2, heads=2, dropout=0.)
@@ -379,3 +380,6 @@ def test_commands(nets, tmp_path, capsys):
     capsys.readouterr()
     assert dlm_control(['pos', '--n', '1', '--method', 'pplm', '--model', str(tmp_path), '--out', str(tmp_path/'no.jsonl')]) == 2
     assert 'pplm cannot do pos' in capsys.readouterr().err
+
+def test_all_may_stand_among_other_methods(tmp_path):
+    with pytest.raises(BadInput, match="no method 'nonsense'"): reproduce('quick', methods='all,nonsense', out=str(tmp_path))

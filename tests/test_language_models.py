@@ -277,3 +277,9 @@ def test_texts_without_meanings_are_refused(corpus):
     bare = [Example(e.words) for e in corpus]
     for name in ('xlm', 'gpt2'):
         with pytest.raises(BadInput, match='meaning representations'): KINDS[name](PRESETS[f'grammar-{name}'], bare, 0)
+
+def test_one_word_at_least_is_hidden():
+    "Also where the smallest number drawn is far above the rate."
+    for i in range(200): assert None in hide('a b c'.split(), keyed_generator(0, i))
+    many = [w for i in range(100) for w in hide(['w'] * 60, keyed_generator(1, i))]
+    assert .13 < many.count(None) / len(many) < .17

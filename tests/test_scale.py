@@ -253,6 +253,23 @@ def test_killed_shards_end_the_same(tmp_path, folder):
     a, b = (sorted(read_rows(d/'0of1'), key=lambda r: r['number']) for d in (one, two))
     assert len(a) == 24 and [(r['target'], r['texts']) for r in a] == [(r['target'], r['texts']) for r in b]
 
+# -- memory and tables
+
+@pytest.mark.skipif(not Path('/proc/self/clear_refs').exists(), reason='only Linux forgets a peak')
+def test_a_peak_before_the_work_is_forgotten():
+    code = "from diffusion_lm_nb.scale import *; held = bytearray(300 * 2 ** 20); del held; before = held_most(); forget_most(); print(before - held_most())"
+    out = subprocess.run([sys.executable, '-c', code], capture_output=True, text=True, cwd=repo, env=os.environ | dict(PYTHONPATH=str(repo)))
+    assert float(out.stdout) > 200, out.stderr
+
+def test_a_new_measurement_takes_the_place_of_the_old(tmp_path):
+    import runpy
+    keep, table = runpy.run_path(str(repo/'results/gpu.py'), run_name='gpu')['keep'], tmp_path/'t.json'
+    keep(table, [dict(model='a', hardware='x', v=1), dict(model='a', hardware='y', v=2)], 'model', 'hardware')
+    keep(table, [dict(model='a', hardware='y', v=3)], 'model', 'hardware')
+    assert [r['v'] for r in json.loads(table.read_text())] == [1, 3]
+    keep(table, [], 'model')
+    assert len(json.loads(table.read_text())) == 2
+
 # -- two processes
 
 PROCESSES = '''
