@@ -631,6 +631,7 @@ d = { 'settings': {'branch': 'main', 'doc_baseurl': '/', 'doc_host': '', 'git_ur
                                                                                     'diffusion_lm_nb/forward.py'),
                                          'diffusion_lm_nb.forward.Sqrt.alpha_bar': ( 'forward.html#sqrt.alpha_bar',
                                                                                      'diffusion_lm_nb/forward.py'),
+                                         'diffusion_lm_nb.forward._per_vector': ('forward.html#_per_vector', 'diffusion_lm_nb/forward.py'),
                                          'diffusion_lm_nb.forward.betas': ('forward.html#betas', 'diffusion_lm_nb/forward.py'),
                                          'diffusion_lm_nb.forward.make_schedule': ( 'forward.html#make_schedule',
                                                                                     'diffusion_lm_nb/forward.py'),

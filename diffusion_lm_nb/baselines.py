@@ -23,38 +23,75 @@ from .controls import *
 from .denoiser import Pretrained, weights_home
 from .guidance import All
 from .oracles import Annotated, with_labels
-from .training import ARTransformer, KINDS, PRESETS, Preset, fitting_texts, keyed_generator
+from diffusion_lm_nb.training import (
+    ARTransformer,
+    KINDS,
+    PRESETS,
+    Preset,
+    fitting_texts,
+    keyed_generator,
+)
 
 # %% ../nbs/12_baselines.ipynb #79fde10f
-def draw(logp, # (rows, vocab) log-probabilities; they need not sum to 1
-         gens): # a CPU generator a row -> (rows,) ids
+def draw(
+    logp, gens # (rows, vocab) log-probabilities; they need not sum to 1
+): # a CPU generator a row -> (rows,) ids
     "One word a row, by one random number of the row's own generator."
     u = torch.stack([torch.rand((), generator=g, dtype=torch.double) for g in gens]).to(logp.device)
     cdf = logp.double().softmax(-1).cumsum(-1)
-    return torch.searchsorted(cdf, u[:, None] * cdf[:, -1:], right=True)[:, 0].clamp(max=logp.shape[1] - 1)
+    return torch.searchsorted(cdf, u[:, None] * cdf[:, -1:], right=True)[:, 0].clamp(
+        max=logp.shape[1] - 1
+    )
 
 # %% ../nbs/12_baselines.ipynb #4a3793b3
 class Stream:
     "A causal language model in the midst of its texts: `logp` is what it thinks of the next word."
-    def __init__(self, lm, # has `vocab` and `net`
-                 ids, # what is read beforehand: a list for one row, or a list of such lists
-                 numbers=None, # the word that each of them speaks of (see `FineTuned`), or None
-                 number=0): # of the word that comes next
+    def __init__(
+        self,
+        lm, # has `vocab` and `net`
+        ids, # what is read beforehand: a list for one row, or a list of such lists
+        numbers=None, # the word that each of them speaks of (see `FineTuned`), or None
+        number=0,
+    ): # of the word that comes next
         rows = lambda x: None if x is None else torch.tensor([x] if isinstance(x[0], int) else x)
-        self.lm, self.cache, self.writable, self.number = lm, None, getattr(lm, 'writable', len(lm.vocab)), None if numbers is None else number
-        self.room = lm.net.config.n_positions - rows(ids).shape[1] - 1         # words that fit behind it, and END
-        if self.room < 1: raise BadInput(f'a control of {rows(ids).shape[1]} tokens leaves no room for a text: the model has {lm.net.config.n_positions} positions')
+        self.lm, self.cache, self.writable, self.number = (
+            lm,
+            None,
+            getattr(lm, 'writable', len(lm.vocab)),
+            None if numbers is None else number,
+        )
+        self.room = (
+            lm.net.config.n_positions - rows(ids).shape[1] - 1
+        ) # words that fit behind it, and END
+        if self.room < 1:
+            raise BadInput(
+                f'a control of {rows(ids).shape[1]} tokens leaves no room for a text: the model has'
+                f' {lm.net.config.n_positions} positions'
+            )
         self._read(rows(ids), rows(numbers))
     def _read(self, ids, numbers): # (rows, new)
         dev, v = self.lm.net.device, self.lm.vocab
-        out = self.lm.net(input_ids=ids.to(dev), token_type_ids=None if numbers is None else numbers.to(dev), past_key_values=self.cache, use_cache=True)
-        self.cache, logits = out.past_key_values, out.logits[:, -1, :self.writable].float()
-        logits[:, [v.start, v.unk, v.pad]] = -torch.inf                        # no words
+        out = self.lm.net(
+            input_ids=ids.to(dev),
+            token_type_ids=None if numbers is None else numbers.to(dev),
+            past_key_values=self.cache,
+            use_cache=True,
+        )
+        self.cache, logits = out.past_key_values, out.logits[:, -1, : self.writable].float()
+        logits[:, [v.start, v.unk, v.pad]] = -torch.inf # no words
         self.logp = logits.log_softmax(-1)
     def read(self, ids): # (rows,)
         "One word more a row."
-        if self.number is not None: self.number += 1
-        self._read(ids[:, None], None if self.number is None else torch.full((len(ids), 1), self.lm.number_id(self.number)))
+        if self.number is not None:
+            self.number += 1
+        self._read(
+            ids[:, None],
+            (
+                None
+                if self.number is None
+                else torch.full((len(ids), 1), self.lm.number_id(self.number))
+            ),
+        )
     def past(self):
         "The keys and values of each layer in turn."
         return [t for l in self.cache.layers for t in (l.keys, l.values)]
@@ -87,64 +124,149 @@ def sample_stream(stream, # has `logp`, `read` and `keep`, as `Stream` has
 def control_tokens(control): # -> list of (token, number of the word that it speaks of, or None)
     "A control as words to be read."
     c = control
-    if isinstance(c, SemanticContent): return [(w, None) for w in (f'<{c.field}>', *(f'<{w}>' if w in ('yes', 'no') else w for w in c.value.split()))]
-    if isinstance(c, Length): return [(f'<{c.n}>', c.n)]                         # words are counted from 0: it speaks of END
-    if isinstance(c, PartsOfSpeech): return [(f'<{t}>', i) for i, t in enumerate(c.tags)]
-    if isinstance(c, SyntaxSpan): return [(f'<({c.label}>', c.first), ('<)1>', c.last)]
-    if isinstance(c, SyntaxTree): return [(t, i) for i, (opened, closed) in enumerate(edges(c)) for t in [f'<({l}>' for l in opened] + [f'<){min(closed, 9)}>'] * (closed > 0)]
-    if isinstance(c, Infill): return gap_tokens(c)
+    if isinstance(c, SemanticContent):
+        return [
+            (w, None)
+            for w in (
+                f'<{c.field}>',
+                *(f'<{w}>' if w in ('yes', 'no') else w for w in c.value.split()),
+            )
+        ]
+    if isinstance(c, Length):
+        return [(f'<{c.n}>', c.n)] # words are counted from 0: it speaks of END
+    if isinstance(c, PartsOfSpeech):
+        return [(f'<{t}>', i) for i, t in enumerate(c.tags)]
+    if isinstance(c, SyntaxSpan):
+        return [(f'<({c.label}>', c.first), ('<)1>', c.last)]
+    if isinstance(c, SyntaxTree):
+        return [
+            (t, i)
+            for i, (opened, closed) in enumerate(edges(c))
+            for t in [f'<({l}>' for l in opened] + [f'<){min(closed, 9)}>'] * (closed > 0)
+        ]
+    if isinstance(c, Infill):
+        return gap_tokens(c)
     raise BadInput(f'{c} is no single control that a model was fitted to')
 
 def gap_tokens(infill): # `Infill` with one gap -> as `control_tokens`
-    "Left side, gap, right side. A word on the left speaks of the word that follows, one on the right of itself, if the gap's size is known."
+    """Left side, gap, right side. A word on the left speaks of the word that follows, one on the
+    right of itself, if the gap's size is known.
+    """
     k, n = begins(infill), infill.parts[begins(infill)][1]
-    return [(w, i + 1) for i, w in enumerate(infill.parts[:k])] + [(f'<{n or "gap"}>', None)] + [(w, k + n + i if n else None) for i, w in enumerate(infill.parts[k + 1:])]
+    return (
+        [(w, i + 1) for i, w in enumerate(infill.parts[:k])]
+        + [(f'<{n or "gap"}>', None)]
+        + [(w, k + n + i if n else None) for i, w in enumerate(infill.parts[k + 1 :])]
+    )
 
 def begins(control): # -> number of the first word that is to be written
     "0, but for gaps."
-    return next(i for i, p in enumerate(control.parts) if not isinstance(p, str)) if isinstance(control, Infill) else 0
+    return (
+        next(i for i, p in enumerate(control.parts) if not isinstance(p, str))
+        if isinstance(control, Infill)
+        else 0
+    )
 
 def edges(tree): # `SyntaxTree` -> a pair a word
-    "Which labels open before each word, outer ones first, and how many constituents close behind it."
-    return [([l for a, _, l in tree.spans if a == i], sum(b == i for _, b, _ in tree.spans)) for i in range(tree.n)]
+    """Which labels open before each word, outer ones first, and how many constituents close behind
+    it.
+    """
+    return [
+        ([l for a, _, l in tree.spans if a == i], sum(b == i for _, b, _ in tree.spans))
+        for i in range(tree.n)
+    ]
 
 # %% ../nbs/12_baselines.ipynb #d8273552
 FT_TASKS = ['semantic', 'length', 'pos', 'tree', 'spans', 'infill']
-MARKS = [f'<{m}>' for m in [*range(65), 'gap', *FIELDS, 'yes', 'no', *UPOS, *(l for l in LABELS if l not in UPOS), *(f'({l}' for l in LABELS), *(f'){k}' for k in range(1, 10))]]
+MARKS = [
+    f'<{m}>'
+    for m in [
+        *range(65),
+        'gap',
+        *FIELDS,
+        'yes',
+        'no',
+        *UPOS,
+        *(l for l in LABELS if l not in UPOS),
+        *(f'({l}' for l in LABELS),
+        *(f'){k}' for k in range(1, 10)),
+    ]
+]
 
 # %% ../nbs/12_baselines.ipynb #890cf4cc
 class FineTuned(ARTransformer):
-    "FT: a causal Transformer (transformers' GPT-2 classes) that reads a control and then writes a text."
-    def __init__(self, words: list, # the vocabulary, specials first, `MARKS` last
-                 task: str, # what it was fitted to: names of FT_TASKS, joined by commas
-                 writable: int, # how many of `words` are words of texts
-                 length: int = 192, # positions, of control and text
-                 width: int = 192, layers: int = 5, heads: int = 4, dropout: float = 0.1): # of the Transformer
+    """FT: a causal Transformer (transformers' GPT-2 classes) that reads a control and then writes a
+    text.
+    """
+    def __init__(
+        self,
+        words: list, # the vocabulary, specials first, `MARKS` last
+        task: str, # what it was fitted to: names of FT_TASKS, joined by commas
+        writable: int, # how many of `words` are words of texts
+        length: int = 192, # positions, of control and text
+        width: int = 192,
+        layers: int = 5,
+        heads: int = 4,
+        dropout: float = 0.1, # of the Transformer
+    ):
         super().__init__(words, length, width, layers, heads, dropout)
         self.task, self.writable = task, writable
-        for table in (self.net.transformer.wte, self.net.transformer.wpe): nn.init.normal_(table.weight, std=.1)   # which tag belongs to which word is found sooner
+        for table in (self.net.transformer.wte, self.net.transformer.wpe):
+            nn.init.normal_(
+                table.weight, std=0.1
+            ) # which tag belongs to which word is found sooner
     def number_id(self, i): # number of a word, or None
         "The token that says which word is spoken of."
         return self.vocab.pad if i is None else self.vocab.ids[f'<{min(i, 64)}>']
     def prefix(self, control): # -> ids, numbers
         "The control as the model reads it, START included; BadInput for a word it does not know."
         tokens, gap = control_tokens(control), isinstance(control, Infill)
-        ids = [self.vocab.ids[t] if t in MARKS else self.vocab.known(t) if gap else self.vocab.ids.get(t, self.vocab.unk) for t, _ in tokens]
-        if self.vocab.unk in ids and not gap: raise BadInput(f'{tokens[ids.index(self.vocab.unk)][0]!r} is a word that the model does not know; it cannot write it')
-        return ids + [self.vocab.start], [self.number_id(i) for _, i in tokens] + [self.number_id(begins(control))]
+        ids = [
+            (
+                self.vocab.ids[t]
+                if t in MARKS
+                else self.vocab.known(t) if gap else self.vocab.ids.get(t, self.vocab.unk)
+            )
+            for t, _ in tokens
+        ]
+        if self.vocab.unk in ids and not gap:
+            raise BadInput(
+                f'{tokens[ids.index(self.vocab.unk)][0]!r} is a word that the model does not know;'
+                ' it cannot write it'
+            )
+        return ids + [self.vocab.start], [self.number_id(i) for _, i in tokens] + [
+            self.number_id(begins(control))
+        ]
     def rows(self, pairs): # list of (control, words) -> ids, mask, numbers, each (batch, length)
         "A batch; the mask is True where a token of the text, or END, is to be foretold."
         v, rows = self.vocab, []
         for control, words in pairs:
             (ids, numbers), text = self.prefix(control), v.encode(words)[1:]
-            rows.append((ids + text, [0] * len(ids) + [1] * len(text), numbers + [self.number_id(begins(control) + i + 1) for i in range(len(text))]))
+            rows.append(
+                (
+                    ids + text,
+                    [0] * len(ids) + [1] * len(text),
+                    numbers + [self.number_id(begins(control) + i + 1) for i in range(len(text))],
+                )
+            )
         n = max(len(r[0]) for r in rows)
         fill = lambda k, by: torch.tensor([r[k] + [by] * (n - len(r[k])) for r in rows])
         return fill(0, v.end), fill(1, 0).bool(), fill(2, v.pad)
-    def token_nats(self, ids, mask, numbers): # as `rows` gives them -> (tokens,), those of the mask in their order
+    def token_nats(
+        self,
+        ids,
+        mask,
+        numbers, # as `rows` gives them -> (tokens,), those of the mask in their order
+    ):
         "What each token of the texts costs given control and what stands before, in nats."
-        h = self.net.transformer(input_ids=ids, token_type_ids=numbers).last_hidden_state[:, :-1][mask[:, 1:]]
-        return F.cross_entropy(self.net.lm_head(h)[:, :self.writable].float(), ids[:, 1:][mask[:, 1:]], reduction='none')
+        h = self.net.transformer(input_ids=ids, token_type_ids=numbers).last_hidden_state[:, :-1][
+            mask[:, 1:]
+        ]
+        return F.cross_entropy(
+            self.net.lm_head(h)[:, : self.writable].float(),
+            ids[:, 1:][mask[:, 1:]],
+            reduction='none',
+        )
     def forward(self, ids, mask, numbers): # as `rows` gives them
         "Nats a token of the texts, dict of parts: what a training loop calls."
         ce = self.token_nats(ids, mask, numbers).mean()
@@ -175,56 +297,101 @@ def gold_control(task, e, gen): # an `Example`; CPU generator -> Control, or Non
     return Infill(e.words[:i], e.words[i + n:], n if torch.rand((), generator=gen) < .5 else None)
 
 # %% ../nbs/12_baselines.ipynb #90e5bd10
-def labelled_corpus(name, split='train', folder='runs'): # as in `load_corpus`; where the labels are kept
-    "A corpus with tags and trees by the labeller, a list of `Annotated`; made once, then read from a file."
+def labelled_corpus(
+    name,
+    split='train',
+    folder='runs', # as in `load_corpus`; where the labels are kept
+):
+    """A corpus with tags and trees by the labeller, a list of `Annotated`; made once, then read
+    from a file.
+    """
     examples = load_corpus(name, split)
     key = zlib.crc32('\n'.join(' '.join(e.words) for e in examples).encode())
-    path = Path(folder)/f'{Path(name).stem}-{split}-{key:08x}.jsonl'
+    path = Path(folder) / f'{Path(name).stem}-{split}-{key:08x}.jsonl'
     if not path.exists():
         print(f'labelling {len(examples):,} texts, once: {path}', file=sys.stderr, flush=True)
-        write_atomic(path, ''.join(json.dumps(dict(tags=e.tags, tree=e.tree)) + '\n' for e in with_labels(examples)))
+        write_atomic(
+            path,
+            ''.join(
+                json.dumps(dict(tags=e.tags, tree=e.tree)) + '\n' for e in with_labels(examples)
+            ),
+        )
     rows = [row for _, row in read_jsonl(path)]
-    if [len(r.get('tags', [])) for r in rows] != [len(e.words) for e in examples]: raise BadInput(f'{path} is damaged; delete it, and it is made again')
+    if [len(r.get('tags', [])) for r in rows] != [len(e.words) for e in examples]:
+        raise BadInput(f'{path} is damaged; delete it, and it is made again')
     return [Annotated(e.words, e.mr, r['tags'], r['tree']) for e, r in zip(examples, rows)]
 
-CORPORA['e2e-labelled'], data.LOADERS['e2e-labelled'] = ('train', 'valid', 'test'), partial(labelled_corpus, 'e2e')
+CORPORA['e2e-labelled'], data.LOADERS['e2e-labelled'] = ('train', 'valid', 'test'), partial(
+    labelled_corpus, 'e2e'
+)
 
 # %% ../nbs/12_baselines.ipynb #bf6a411d
 def with_syntax(examples, tasks): # list of names
     "The examples, with tags and trees by the labeller if a task needs them and they have none."
-    return with_labels(examples) if {*tasks} & {'pos', 'tree', 'spans'} and not all(e.tags and e.tree for e in examples) else examples
+    return (
+        with_labels(examples)
+        if {*tasks} & {'pos', 'tree', 'spans'} and not all(e.tags and e.tree for e in examples)
+        else examples
+    )
 
 def make_ft(preset, examples, seed):
     "A fresh `FineTuned` for `preset.model['task']`, and its batches."
     args = dict(preset.model)
     tasks, length, after = args['task'].split(','), args.get('length', 192), args.pop('after', None)
-    if wrong := [t for t in tasks if t not in FT_TASKS]: raise BadInput(f'no task {wrong[0]!r} to fit a model to; there are {", ".join(FT_TASKS)}')
+    if wrong := [t for t in tasks if t not in FT_TASKS]:
+        raise BadInput(f'no task {wrong[0]!r} to fit a model to; there are {", ".join(FT_TASKS)}')
     examples, vocab = fitting_texts(preset, with_syntax(examples, tasks), 64)
-    if tasks == ['semantic']: examples = [e for e in examples if said(e)]
-    if not examples: raise BadInput('no text says the value of a field; the task semantic needs meaning representations, as E2E has them')
+    if tasks == ['semantic']:
+        examples = [e for e in examples if said(e)]
+    if not examples:
+        raise BadInput(
+            'no text says the value of a field; the task semantic needs meaning representations, as'
+            ' E2E has them'
+        )
     model = FineTuned(vocab.words + MARKS, writable=len(vocab), **args)
     if after:
         begun = FineTuned.from_pretrained(find_trained(after))
-        if begun.vocab.words != model.vocab.words: raise BadInput(f'{after} knows other words; train it on the same texts')
+        if begun.vocab.words != model.vocab.words:
+            raise BadInput(f'{after} knows other words; train it on the same texts')
         model.load_state_dict(begun.state_dict())
     batches = Batches([vocab.encode(e.words) for e in examples], vocab.pad, preset.batch_size, seed)
+
     def at(step):
         gen, pairs = keyed_generator(seed, step), []
         for e in (examples[r] for r in batches(step)[2]):
-            if (c := gold_control(pick_one(tasks, gen), e, gen)) is None: continue
+            if (c := gold_control(pick_one(tasks, gen), e, gen)) is None:
+                continue
             words = [w for g in c.gaps(e.words) for w in g] if isinstance(c, Infill) else e.words
-            if len(control_tokens(c)) + len(words) + 2 <= length: pairs.append((c, words))
+            if len(control_tokens(c)) + len(words) + 2 <= length:
+                pairs.append((c, words))
         return model.rows(pairs)
+
     return model, at
 
 KINDS['ft'] = make_ft
-_FT, _TINY, _RUN = dict(width=192, layers=5, heads=4, dropout=.1), dict(length=128, width=96, layers=3, heads=4, dropout=0.), dict(lr=2e-3, min_count=0, precision='no')
+_FT, _TINY, _RUN = (
+    dict(width=192, layers=5, heads=4, dropout=0.1),
+    dict(length=128, width=96, layers=3, heads=4, dropout=0.0),
+    dict(lr=2e-3, min_count=0, precision='no'),
+)
 for _t in FT_TASKS:
     _name = 'infill-ar' if _t == 'infill' else f'ft-{_t}'
-    _long = dict(batch_size=32, steps=6_000) if _t in ('pos', 'tree') else dict(steps=4_000)      # their controls are longer than the texts
-    PRESETS[f'e2e-{_name}'] = Preset('ft', 'e2e-labelled' if _t in ('pos', 'tree', 'spans') else 'e2e', dict(task=_t, **_FT), lr=1.5e-3, **_long)
-    PRESETS[f'grammar-{_name}'] = Preset('ft', 'grammar', dict(task=_t, **_TINY), steps=1_500, **_RUN)
-PRESETS['e2e-ft-spans'] = Preset('ft', 'e2e-labelled', dict(task='spans', after='e2e-ft-tree', **_FT), lr=1.5e-3, steps=2_000)
+    _long = (
+        dict(batch_size=32, steps=6_000) if _t in ('pos', 'tree') else dict(steps=4_000)
+    ) # their controls are longer than the texts
+    PRESETS[f'e2e-{_name}'] = Preset(
+        'ft',
+        'e2e-labelled' if _t in ('pos', 'tree', 'spans') else 'e2e',
+        dict(task=_t, **_FT),
+        lr=1.5e-3,
+        **_long,
+    )
+    PRESETS[f'grammar-{_name}'] = Preset(
+        'ft', 'grammar', dict(task=_t, **_TINY), steps=1_500, **_RUN
+    )
+PRESETS['e2e-ft-spans'] = Preset(
+    'ft', 'e2e-labelled', dict(task='spans', after='e2e-ft-tree', **_FT), lr=1.5e-3, steps=2_000
+)
 
 # %% ../nbs/12_baselines.ipynb #7190c9df
 SINGLE, JOINED = {*TASKS}, {'+'.join(c) for k in range(2, 6) for c in combinations(TASKS, k)}
@@ -232,45 +399,84 @@ SINGLE, JOINED = {*TASKS}, {'+'.join(c) for k in range(2, 6) for c in combinatio
 class Writer:
     "A method that writes texts which obey: controls in, texts out."
     name, tasks = '', set()                # of the method; the tasks that it can express
-    without = {}                           # why not the others: {'': single tasks, '+': several at once}
+    without = {} # why not the others: {'': single tasks, '+': several at once}
     model = ''                             # what wrote, for the rows
     @classmethod
     def reason(cls, task): # as commands name it
         "Why the method cannot do the task; None if it can."
         task = task if task == 'infill' else '+'.join(split_task(task))
-        if task in cls.tasks: return None
-        if 'infill' in (task, *cls.tasks): return 'it fills no gaps' if task == 'infill' else 'it only fills gaps'
+        if task in cls.tasks:
+            return None
+        if 'infill' in (task, *cls.tasks):
+            return 'it fills no gaps' if task == 'infill' else 'it only fills gaps'
         return cls.without.get('+' if '+' in task else '') or cls.without['']
     def write_one(self, control, gens): # a CPU generator a text -> list of word lists
         "The texts of one target."
         raise NotImplementedError
-    def write(self, controls, n=1, seed=0, indices=None, progress=None): # n texts a control; indices: numbers of the targets, 0, 1, … by default; progress(done, of) -> list of lists of str
-        "n texts for each control. A target is written by itself, so text k of target j depends on seed and j·n + k alone."
+    def write(
+        self,
+        controls,
+        n=1,
+        seed=0,
+        indices=None,
+        # n texts a control; indices: numbers of the targets, 0, 1, … by default; progress(done, of)
+        # -> list of lists of str
+        progress=None,
+    ):
+        """n texts for each control. A target is written by itself, so text k of target j depends on
+        seed and j·n + k alone.
+        """
         out = []
         for j, c in zip(indices if indices is not None else range(len(controls)), controls):
-            out.append([' '.join(words) for words in self.write_one(c, [keyed_generator(seed, j * n + k) for k in range(n)])])
-            if progress: progress(len(out), len(controls))
+            out.append(
+                [
+                    ' '.join(words)
+                    for words in self.write_one(
+                        c, [keyed_generator(seed, j * n + k) for k in range(n)]
+                    )
+                ]
+            )
+            if progress:
+                progress(len(out), len(controls))
         return out
 
 # %% ../nbs/12_baselines.ipynb #e312ca3a
 @torch.no_grad()
-def beam_search(stream, # as in `sample_stream`
-                end, most, # id of END; words
-                beam=4): # how many beginnings are kept
+def beam_search(
+    stream, end, most, beam=4 # as in `sample_stream` # id of END; words
+): # how many beginnings are kept
     "The best texts found, a list of (nats a token, ids), best first."
     stream.keep([0] * beam)
-    done, texts, total = [], [[]] * beam, torch.tensor([0.] + [-torch.inf] * (beam - 1), device=stream.logp.device)
+    done, texts, total = (
+        [],
+        [[]] * beam,
+        torch.tensor([0.0] + [-torch.inf] * (beam - 1), device=stream.logp.device),
+    )
     for i in range(most + 1):
-        score, V, rows, words, sums = (total[:, None] + stream.logp).flatten(), stream.logp.shape[1], [], [], []
+        score, V, rows, words, sums = (
+            (total[:, None] + stream.logp).flatten(),
+            stream.logp.shape[1],
+            [],
+            [],
+            [],
+        )
         best = score.topk(min(2 * beam, len(score)))
         for rank, (s, at) in enumerate(zip(best.values.tolist(), best.indices.tolist())):
-            if s == -math.inf or i == 0 and at % V == end: continue            # a text has a word
-            if at % V == end: done += [(-s / (i + 1), texts[at // V])] if rank < beam else []
-            elif len(rows) < beam: rows.append(at // V); words.append(at % V); sums.append(s)
+            if s == -math.inf or i == 0 and at % V == end:
+                continue # a text has a word
+            if at % V == end:
+                done += [(-s / (i + 1), texts[at // V])] if rank < beam else []
+            elif len(rows) < beam:
+                rows.append(at // V)
+                words.append(at % V)
+                sums.append(s)
         done = sorted(done)[:beam]
-        if not rows or i == most or len(done) == beam and done[-1][0] <= -sums[0] / (i + 1): break
+        if not rows or i == most or len(done) == beam and done[-1][0] <= -sums[0] / (i + 1):
+            break
         texts = [texts[r] + [w] for r, w in zip(rows, words)]
-        stream.keep(rows); stream.read(torch.tensor(words, device=total.device)); total = torch.tensor(sums, device=total.device)
+        stream.keep(rows)
+        stream.read(torch.tensor(words, device=total.device))
+        total = torch.tensor(sums, device=total.device)
     return done or [(math.inf, texts[0])]
 
 # %% ../nbs/12_baselines.ipynb #b0a24054
@@ -279,9 +485,13 @@ def parts_of(control): # -> list
     return list(control.parts) if isinstance(control, All) else [control]
 
 class FT(Writer):
-    "A model that was fitted to `control START text`. FT-sample draws from it; FT-search writes the best text of a beam, the same n times: there is one best text."
+    """A model that was fitted to `control START text`. FT-sample draws from it; FT-search writes
+    the best text of a beam, the same n times: there is one best text.
+    """
     name, tasks = 'ft-sample', SINGLE
-    without = {'': 'a model was fitted to each control, none to several at once; ft-poe multiplies two'}
+    without = {
+        '': 'a model was fitted to each control, none to several at once; ft-poe multiplies two'
+    }
     def __init__(self, lm, beam=None): # `FineTuned`; None: sample
         self.lm, self.beam, self.vocab = lm.eval(), beam, lm.vocab
     def stream(self, control):
@@ -291,17 +501,24 @@ class FT(Writer):
     def write_one(self, control, gens):
         stream, v = self.stream(control), self.vocab
         most = min(MAX_WORDS, stream.room)
-        texts = [beam_search(stream, v.end, most, self.beam)[0][1]] * len(gens) if self.beam else sample_stream(stream, gens, v.end, most, least=1)
+        texts = (
+            [beam_search(stream, v.end, most, self.beam)[0][1]] * len(gens)
+            if self.beam
+            else sample_stream(stream, gens, v.end, most, least=1)
+        )
         return [[v.words[i] for i in t] for t in texts]
 
 # %% ../nbs/12_baselines.ipynb #fdff4b19
 class Product:
     "Several streams as one: their log-probabilities, weighted and added."
-    def __init__(self, streams, weights): self.streams, self.weights, self.room = streams, weights, min(s.room for s in streams)
+    def __init__(self, streams, weights):
+        self.streams, self.weights, self.room = streams, weights, min(s.room for s in streams)
     @property
     def logp(self):
         "log of the product, normalised."
-        return sum(w * s.logp.clamp(min=-1e4) for s, w in zip(self.streams, self.weights)).log_softmax(-1)
+        return sum(
+            w * s.logp.clamp(min=-1e4) for s, w in zip(self.streams, self.weights)
+        ).log_softmax(-1)
     def read(self, ids): # (rows,)
         "One word more a row, for each."
         for s in self.streams: s.read(ids)
@@ -312,16 +529,39 @@ class Product:
 # %% ../nbs/12_baselines.ipynb #6d24f8e3
 def same_words(a, b): # two models with `vocab`
     "BadInput unless both write the same words by the same numbers."
-    u, v = (m.vocab.words[:getattr(m, 'writable', None)] for m in (a, b))
-    if u != v: raise BadInput(f'{type(a).__name__} and {type(b).__name__} know different words; train both on the same texts')
+    u, v = (m.vocab.words[: getattr(m, 'writable', None)] for m in (a, b))
+    if u != v:
+        raise BadInput(
+            f'{type(a).__name__} and {type(b).__name__} know different words; train both on the'
+            ' same texts'
+        )
 
 class FTPoE(FT):
     "Models that were fitted to one control each, multiplied: p ∝ Π p_k / p_base^base."
-    name, tasks, without = 'ft-poe', JOINED, {'': 'one control alone has nothing to be multiplied with; that is ft-sample'}
-    def __init__(self, lms, lm=None, base=0., beam=None): # {class of control: `FineTuned`}; the base model, wanted if base > 0; None: sample
-        self.lms, self.lm, self.base, self.beam, self.vocab = lms, lm, base, beam, next(iter(lms.values())).vocab
-        for other in [*lms.values()][1:] + [lm] * (lm is not None): same_words(next(iter(lms.values())), other)
-        if base and lm is None: raise BadInput('ft-poe needs the base model to divide by; give lm, or base=0')
+    name, tasks, without = (
+        'ft-poe',
+        JOINED,
+        {'': 'one control alone has nothing to be multiplied with; that is ft-sample'},
+    )
+    def __init__(
+        self,
+        lms,
+        lm=None,
+        base=0.0,
+        # {class of control: `FineTuned`}; the base model, wanted if base > 0; None: sample
+        beam=None,
+    ):
+        self.lms, self.lm, self.base, self.beam, self.vocab = (
+            lms,
+            lm,
+            base,
+            beam,
+            next(iter(lms.values())).vocab,
+        )
+        for other in [*lms.values()][1:] + [lm] * (lm is not None):
+            same_words(next(iter(lms.values())), other)
+        if base and lm is None:
+            raise BadInput('ft-poe needs the base model to divide by; give lm, or base=0')
     def stream(self, control):
         experts = [self.lms[type(p)].stream(p) for p in parts_of(control)]
         over = [Stream(self.lm, [self.vocab.start])] if self.base else []
@@ -337,125 +577,256 @@ def tag_rows(control): # -> {name of a head: list of classes, a word each}
 
 # %% ../nbs/12_baselines.ipynb #5f4c06d3
 class PrefixClassifier(nn.Module, Pretrained):
-    "FUDGE's discriminator, p(control | the words so far): an LSTM reads, small heads foretell how the text will be."
-    def __init__(self, words: list, # the vocabulary, specials first
-                 pairs: list, opens: list, # (field, value)s; what may open before a word: labels with spaces
-                 width: int = 256, ahead: int = 3): # of the LSTM; how many words ahead tags are foretold
+    """FUDGE's discriminator, p(control | the words so far): an LSTM reads, small heads foretell how
+    the text will be.
+    """
+    def __init__(
+        self,
+        words: list, # the vocabulary, specials first
+        pairs: list, # (field, value)s
+        opens: list, # what may open before a word: labels with spaces
+        width: int = 256, # of the LSTM
+        ahead: int = 3, # how many words ahead tags are foretold
+    ):
         super().__init__()
         self.vocab, self.pairs, self.ahead = Vocab(words), [tuple(p) for p in pairs], ahead
-        self.classes = dict(pos=UPOS, open=opens, close=list(range(10)), left=list(range(MAX_WORDS)))
+        self.classes = dict(
+            pos=UPOS, open=opens, close=list(range(10)), left=list(range(MAX_WORDS))
+        )
         self.ids = {k: {x: i for i, x in enumerate(c)} for k, c in self.classes.items()}
-        self.places = {k: [0] if k == 'left' else [*range(-1, ahead + 1)] for k in self.classes}   # whose tag, counted from the word read last
-        self.emb, self.lstm, self.pair = nn.Embedding(len(words), width), nn.LSTM(width, width, batch_first=True), nn.Linear(width, len(pairs))
-        self.heads = nn.ModuleDict({k: nn.Linear(width, len(self.places[k]) * (len(c) + 1)) for k, c in self.classes.items()})   # one class more: ended
-        self.first, self.last, self.label = nn.Embedding(2 * MAX_WORDS + 1, width), nn.Embedding(2 * MAX_WORDS + 1, width), nn.Embedding(len(LABELS), width)
+        self.places = {
+            k: [0] if k == 'left' else [*range(-1, ahead + 1)] for k in self.classes
+        } # whose tag, counted from the word read last
+        self.emb, self.lstm, self.pair = (
+            nn.Embedding(len(words), width),
+            nn.LSTM(width, width, batch_first=True),
+            nn.Linear(width, len(pairs)),
+        )
+        self.heads = nn.ModuleDict(
+            {
+                k: nn.Linear(width, len(self.places[k]) * (len(c) + 1))
+                for k, c in self.classes.items()
+            }
+        ) # one class more: ended
+        self.first, self.last, self.label = (
+            nn.Embedding(2 * MAX_WORDS + 1, width),
+            nn.Embedding(2 * MAX_WORDS + 1, width),
+            nn.Embedding(len(LABELS), width),
+        )
         self.ask, self.answer = nn.Linear(width, width), nn.Linear(width, 1)
     def tags(self, name, h): # a head; (…, width) -> (…, places, classes)
         "log p of each class at each place around the word read last."
         return self.heads[name](h).unflatten(-1, (len(self.places[name]), -1)).log_softmax(-1)
-    def span(self, h, first, last, label): # (…, width); first and last word counted from the one read last, and the label's number: tensors that broadcast
+    def span(
+        self,
+        h,
+        first,
+        last,
+        # (…, width); first and last word counted from the one read last, and the label's number:
+        # tensors that broadcast
+        label,
+    ):
         "Log-odds that these words are a constituent."
         where = lambda x: x.clamp(-MAX_WORDS, MAX_WORDS) + MAX_WORDS
-        return self.answer(F.relu(self.ask(h) + self.first(where(first)) + self.last(where(last)) + self.label(label)))[..., 0]
+        return self.answer(
+            F.relu(
+                self.ask(h) + self.first(where(first)) + self.last(where(last)) + self.label(label)
+            )
+        )[..., 0]
 
 # %% ../nbs/12_baselines.ipynb #cde6442a
 @patch
-def gold(self: PrefixClassifier, e): # an `Example` -> (heads, words) classes, −100 where there is none; (pairs,) 0 and 1; its spans
+def gold(
+    self: PrefixClassifier,
+    # an `Example` -> (heads, words) classes, −100 where there is none; (pairs,) 0 and 1; its spans
+    e,
+):
     "What the heads shall say of a text."
     tree = SyntaxTree(e.tree)
     rows = tag_rows(PartsOfSpeech(e.tags)) | tag_rows(tree) | tag_rows(Length(len(e.words)))
-    return torch.tensor([[self.ids[k].get(x, -100) for x in rows[k]] for k in self.classes]), semantic_labels([e], self.pairs)[0], tree.spans
+    return (
+        torch.tensor([[self.ids[k].get(x, -100) for x in rows[k]] for k in self.classes]),
+        semantic_labels([e], self.pairs)[0],
+        tree.spans,
+    )
 
-def span_question(spans, n, gen): # of a text of n words; CPU generator -> first, last, label's number, is it one?
+def span_question(
+    spans,
+    n,
+    gen, # of a text of n words; CPU generator -> first, last, label's number, is it one?
+):
     "A span to be asked about: one of the text's own, or with other ends, or with another label."
     first, last, label = pick_one(spans, gen)
     kind = float(torch.rand((), generator=gen))
-    if kind < .25: first, last = sorted(torch.randint(n, (2,), generator=gen).tolist())
-    elif kind < .5: label = pick_one(LABELS[:8], gen)
+    if kind < 0.25:
+        first, last = sorted(torch.randint(n, (2,), generator=gen).tolist())
+    elif kind < 0.5:
+        label = pick_one(LABELS[:8], gen)
     return first, last, LABELS.index(label), int((first, last, label) in spans)
 
 # %% ../nbs/12_baselines.ipynb #f78e861a
 @patch
-def forward(self: PrefixClassifier, ids, mask, # (batch, length)
-            tags, which, span): # (batch, heads, words), −100 where unknown; (batch, pairs); (batch, 4) as `span_question`
+def forward(
+    self: PrefixClassifier,
+    ids,
+    mask, # (batch, length)
+    tags, # (batch, heads, words), −100 where unknown
+    which, # (batch, pairs)
+    span, # (batch, 4) as `span_question`
+):
     "The loss of all heads after each word, and its parts: what a training loop calls."
     h, m = self.lstm(self.emb(ids))[0][:, 1:], mask[:, 1:]
     n, j, parts = m.sum(1) - 1, torch.arange(m.shape[1], device=ids.device), {}
     for k, (name, classes) in enumerate(self.classes.items()):
-        at = j[:, None] + torch.tensor(self.places[name], device=ids.device)                                    # (length, places)
-        gold = torch.where(at < n[:, None, None], tags[:, k][:, at.clamp(0, tags.shape[2] - 1)], len(classes)).masked_fill((at < 0) | ~m[..., None], -100)
-        parts[name] = F.nll_loss(self.tags(name, h).flatten(0, 2), gold.flatten(), ignore_index=-100)
-    parts['pair'] = F.binary_cross_entropy_with_logits(self.pair(h)[m], which[:, None].expand(-1, len(j), -1)[m], reduction='none').sum(-1).mean()
+        at = j[:, None] + torch.tensor(self.places[name], device=ids.device) # (length, places)
+        gold = torch.where(
+            at < n[:, None, None], tags[:, k][:, at.clamp(0, tags.shape[2] - 1)], len(classes)
+        ).masked_fill((at < 0) | ~m[..., None], -100)
+        parts[name] = F.nll_loss(
+            self.tags(name, h).flatten(0, 2), gold.flatten(), ignore_index=-100
+        )
+    parts['pair'] = (
+        F.binary_cross_entropy_with_logits(
+            self.pair(h)[m], which[:, None].expand(-1, len(j), -1)[m], reduction='none'
+        )
+        .sum(-1)
+        .mean()
+    )
     first, last, label, true = span[:, :, None].unbind(1)
     near = m & (j <= last + 2)
-    parts['span'] = F.binary_cross_entropy_with_logits(self.span(h, first - j, last - j, label)[near], true.float().expand(-1, len(j))[near])
+    parts['span'] = F.binary_cross_entropy_with_logits(
+        self.span(h, first - j, last - j, label)[near], true.float().expand(-1, len(j))[near]
+    )
     return sum(parts.values()), {k: v.detach() for k, v in parts.items()}
 
 def make_fudge(preset, examples, seed):
     "A fresh `PrefixClassifier`, and its batches; texts without tags and trees get the labeller's."
     examples, vocab = fitting_texts(preset, with_syntax(examples, ['tree']), 64)
     opens = Counter(x for e in examples for x in tag_rows(SyntaxTree(e.tree))['open'])
-    clf, known = PrefixClassifier(vocab.words, sorted(p for p, n in field_values(examples).items() if n >= 20), [x for x, n in opens.items() if n >= 10], **preset.model), {}
+    clf, known = (
+        PrefixClassifier(
+            vocab.words,
+            sorted(p for p, n in field_values(examples).items() if n >= 20),
+            [x for x, n in opens.items() if n >= 10],
+            **preset.model
+        ),
+        {},
+    )
     batches = Batches([vocab.encode(e.words) for e in examples], vocab.pad, preset.batch_size, seed)
+
     def at(step):
         ids, mask, rows = batches(step)
-        gen, tags, facts = keyed_generator(seed, step), torch.full((len(ids), len(clf.classes), ids.shape[1]), -100), []
+        gen, tags, facts = (
+            keyed_generator(seed, step),
+            torch.full((len(ids), len(clf.classes), ids.shape[1]), -100),
+            [],
+        )
         for row, r in zip(tags, rows):
-            if r not in known: known[r] = clf.gold(examples[r])
-            row[:, :len(examples[r].words)] = known[r][0]
+            if r not in known:
+                known[r] = clf.gold(examples[r])
+            row[:, : len(examples[r].words)] = known[r][0]
             facts.append(torch.tensor(span_question(known[r][2], len(examples[r].words), gen)))
         return ids, mask, tags, torch.stack([known[r][1] for r in rows]), torch.stack(facts)
+
     return clf, at
 
 KINDS['fudge'] = make_fudge
-PRESETS['e2e-fudge'] = Preset('fudge', 'e2e-labelled', dict(width=256), steps=4_000, lr=2e-3, precision='no')
+PRESETS['e2e-fudge'] = Preset(
+    'fudge', 'e2e-labelled', dict(width=256), steps=4_000, lr=2e-3, precision='no'
+)
 PRESETS['grammar-fudge'] = Preset('fudge', 'grammar', dict(width=96), steps=1_000, **_RUN)
 
 # %% ../nbs/12_baselines.ipynb #34f274fc
 @patch
-def step(self: PrefixClassifier, state, # (h, c), each (rows, width)
-         ids): # (rows, k) words that might come next -> (h, c), each (rows, k, width)
-    "The LSTM one word on, for many words at once: what the state brings is the same for all of them."
+def step(
+    self: PrefixClassifier, state, ids # (h, c), each (rows, width)
+): # (rows, k) words that might come next -> (h, c), each (rows, k, width)
+    """The LSTM one word on, for many words at once: what the state brings is the same for all of
+    them.
+    """
     (h, c), l = state, self.lstm
-    i, f, g, o = (F.embedding(ids, self.emb.weight @ l.weight_ih_l0.T + l.bias_ih_l0) + (h @ l.weight_hh_l0.T + l.bias_hh_l0)[:, None]).chunk(4, -1)
+    i, f, g, o = (
+        F.embedding(ids, self.emb.weight @ l.weight_ih_l0.T + l.bias_ih_l0)
+        + (h @ l.weight_hh_l0.T + l.bias_hh_l0)[:, None]
+    ).chunk(4, -1)
     c = f.sigmoid() * c[:, None] + i.sigmoid() * g.tanh()
     return o.sigmoid() * c.tanh(), c
 
 # %% ../nbs/12_baselines.ipynb #67ecc9d4
 @patch
 def told(self: PrefixClassifier, control, h, j): # (…, width), after word number j -> (…)
-    "log of how probable the words so far leave the control: each tag at most three words ahead by itself, as if they were independent; what no further word can change is left out."
+    """log of how probable the words so far leave the control: each tag at most three words ahead by
+    itself, as if they were independent; what no further word can change is left out.
+    """
     c, total = control, h.new_zeros(h.shape[:-1])
     if isinstance(c, SemanticContent):
-        if c.label_key not in self.pairs: raise BadInput(f'the classifier has never seen {c.field}: {c.value}')
+        if c.label_key not in self.pairs:
+            raise BadInput(f'the classifier has never seen {c.field}: {c.value}')
         return F.logsigmoid(self.pair(h)[..., self.pairs.index(c.label_key)])
     if isinstance(c, SyntaxSpan):
-        if j > c.last + 2: return total
-        return F.logsigmoid(self.span(h, *torch.tensor([c.first - j, c.last - j, LABELS.index(c.label)], device=h.device)))
+        if j > c.last + 2:
+            return total
+        return F.logsigmoid(
+            self.span(
+                h, *torch.tensor([c.first - j, c.last - j, LABELS.index(c.label)], device=h.device)
+            )
+        )
     for name, tags in tag_rows(c).items():
         logp = self.tags(name, h)
         for k, d in enumerate(self.places[name]):
-            x = len(self.classes[name]) if j + d >= len(tags) else self.ids[name].get(tags[j + d]) if j + d >= 0 else None
-            if x is not None: total = total + logp[..., k, x]
+            x = (
+                len(self.classes[name])
+                if j + d >= len(tags)
+                else self.ids[name].get(tags[j + d]) if j + d >= 0 else None
+            )
+            if x is not None:
+                total = total + logp[..., k, x]
     return total
 
 # %% ../nbs/12_baselines.ipynb #6640ebdc
 class Fudge:
     "A stream whose next word is weighed by how probable it leaves the controls."
-    def __init__(self, base, clf, wishes, pool=200, top=10): # a `Stream` that has read START; a `PrefixClassifier`; list of (control, λ); words looked at, words drawn from
-        self.base, self.clf, self.wishes, self.pool, self.top, self.j, self.room = base, clf, wishes, pool, top, 0, base.room
-        zero, start = clf.emb.weight.new_zeros(1, clf.emb.embedding_dim), torch.tensor([[clf.vocab.start]], device=clf.emb.weight.device)
+    def __init__(
+        self,
+        base,
+        clf,
+        wishes,
+        pool=200,
+        # a `Stream` that has read START; a `PrefixClassifier`; list of (control, λ); words looked
+        # at, words drawn from
+        top=10,
+    ):
+        self.base, self.clf, self.wishes, self.pool, self.top, self.j, self.room = (
+            base,
+            clf,
+            wishes,
+            pool,
+            top,
+            0,
+            base.room,
+        )
+        zero, start = clf.emb.weight.new_zeros(1, clf.emb.embedding_dim), torch.tensor(
+            [[clf.vocab.start]], device=clf.emb.weight.device
+        )
         self.state = tuple(s[:, 0] for s in clf.step((zero, zero), start))
     @property
     def logp(self):
-        "log p(word) + λ·log p(control | words, word) of the `top` best among the base's `pool` likeliest; −inf for the others."
+        """log p(word) + λ·log p(control | words, word) of the `top` best among the base's `pool`
+        likeliest; −inf for the others.
+        """
         logp, words = self.base.logp.topk(min(self.pool, self.base.logp.shape[1]))
         h, _ = self.clf.step(self.state, words)
-        best, at = (logp + sum(λ * self.clf.told(c, h, self.j) for c, λ in self.wishes)).topk(min(self.top, logp.shape[1]))
-        return torch.full_like(self.base.logp, -torch.inf).scatter(-1, words.gather(-1, at), best.log_softmax(-1))
+        best, at = (logp + sum(λ * self.clf.told(c, h, self.j) for c, λ in self.wishes)).topk(
+            min(self.top, logp.shape[1])
+        )
+        return torch.full_like(self.base.logp, -torch.inf).scatter(
+            -1, words.gather(-1, at), best.log_softmax(-1)
+        )
     def read(self, ids): # (rows,)
         "One word more a row."
-        self.state = tuple(s[:, 0] for s in self.clf.step(self.state, ids[:, None])); self.base.read(ids); self.j += 1
+        self.state = tuple(s[:, 0] for s in self.clf.step(self.state, ids[:, None]))
+        self.base.read(ids)
+        self.j += 1
     def keep(self, rows): # list of row numbers
         "Go on with these rows."
         self.state = tuple(s[rows] for s in self.state); self.base.keep(rows)
@@ -463,66 +834,175 @@ class Fudge:
 class FUDGE(FT):
     "A language model, and a classifier of beginnings (Yang & Klein 2021)."
     name, tasks, without = 'fudge', SINGLE | JOINED, {}
-    weights = {SemanticContent: 8., PartsOfSpeech: 20., SyntaxTree: 20., SyntaxSpan: 20., Length: 2.}  # λ, as the authors of Diffusion-LM ran it
-    def __init__(self, lm, clf, weight=None, pool=200, top=10): # has `vocab` and `net`; `PrefixClassifier`; λ of all tasks, by default `weights`
-        self.lm, self.clf, self.weight, self.pool, self.top, self.vocab, self.beam = lm, clf.eval(), weight, pool, top, lm.vocab, None
+    weights = {
+        SemanticContent: 8.0,
+        PartsOfSpeech: 20.0,
+        SyntaxTree: 20.0,
+        SyntaxSpan: 20.0,
+        Length: 2.0,
+    } # λ, as the authors of Diffusion-LM ran it
+    def __init__(
+        self,
+        lm,
+        clf,
+        weight=None,
+        pool=200,
+        top=10, # has `vocab` and `net`; `PrefixClassifier`; λ of all tasks, by default `weights`
+    ):
+        self.lm, self.clf, self.weight, self.pool, self.top, self.vocab, self.beam = (
+            lm,
+            clf.eval(),
+            weight,
+            pool,
+            top,
+            lm.vocab,
+            None,
+        )
         same_words(lm, clf)
     def stream(self, control):
-        wishes = [(p, self.weights[type(p)] if self.weight is None else self.weight) for p in parts_of(control)]
+        wishes = [
+            (p, self.weights[type(p)] if self.weight is None else self.weight)
+            for p in parts_of(control)
+        ]
         return Fudge(Stream(self.lm, [self.vocab.start]), self.clf, wishes, self.pool, self.top)
 
 # %% ../nbs/12_baselines.ipynb #d591e728
 class CodeLM(FineTuned):
-    "GeDi's class-conditional language model: it reads a code, a field and its value or none, and then a text."
-    def __init__(self, words: list, task: str, writable: int, length: int = 80, width: int = 192, layers: int = 5, heads: int = 4, dropout: float = 0.1, # as in `FineTuned`
-                 values: dict = None, # {field: its values}
-                 generative: float = 0.6): # λ, the share of the generative loss
+    """GeDi's class-conditional language model: it reads a code, a field and its value or none, and
+    then a text.
+    """
+    def __init__(
+        self,
+        words: list,
+        task: str,
+        writable: int,
+        length: int = 80,
+        width: int = 192,
+        layers: int = 5,
+        heads: int = 4,
+        dropout: float = 0.1, # as in `FineTuned`
+        values: dict = None, # {field: its values}
+        generative: float = 0.6, # λ, the share of the generative loss
+    ):
         super().__init__(words, task, writable, length, width, layers, heads, dropout)
-        self.values, self.generative, self.scale = values or {}, generative, nn.Parameter(torch.ones(()))
-        self.size = 1 + max((len(v.split()) for vs in self.values.values() for v in vs), default=1)       # tokens of a code; short ones are filled up
+        self.values, self.generative, self.scale = (
+            values or {},
+            generative,
+            nn.Parameter(torch.ones(())),
+        )
+        self.size = 1 + max(
+            (len(v.split()) for vs in self.values.values() for v in vs), default=1
+        ) # tokens of a code; short ones are filled up
     def prefix(self, code): # (field, value or None)
         field, value = code
-        ids, numbers = super().prefix(SemanticContent(field, value)) if value else ([self.vocab.ids[f'<{field}>'], self.vocab.start], [self.vocab.pad, self.number_id(0)])
+        ids, numbers = (
+            super().prefix(SemanticContent(field, value))
+            if value
+            else (
+                [self.vocab.ids[f'<{field}>'], self.vocab.start],
+                [self.vocab.pad, self.number_id(0)],
+            )
+        )
         fill = [self.vocab.pad] * (self.size + 1 - len(ids))
         return ids[:-1] + fill + ids[-1:], numbers[:-1] + fill + numbers[-1:]
-    def codes(self, control): # `SemanticContent` -> list of codes, the wanted one first; BadInput for one never seen
+    def codes(
+        self,
+        # `SemanticContent` -> list of codes, the wanted one first; BadInput for one never seen
+        control,
+    ):
         "All values of the field, and none."
-        if control.value not in self.values.get(control.field, []): raise BadInput(f'the model has no code for {control.field}: {control.value}')
-        return [control.label_key] + [(control.field, v) for v in [*self.values[control.field], None] if v != control.value]
-    def forward(self, ids, mask, numbers): # as `rows` gives them: the first half under the right code, the second under a wrong one
+        if control.value not in self.values.get(control.field, []):
+            raise BadInput(f'the model has no code for {control.field}: {control.value}')
+        return [control.label_key] + [
+            (control.field, v) for v in [*self.values[control.field], None] if v != control.value
+        ]
+    def forward(
+        self,
+        ids,
+        mask,
+        # as `rows` gives them: the first half under the right code, the second under a wrong one
+        numbers,
+    ):
         "λ·(nats a token under the right code) − (1 − λ)·log p(right code), and its parts."
-        nats, row, half = self.token_nats(ids, mask, numbers), mask[:, 1:].nonzero()[:, 0], len(ids) // 2
+        nats, row, half = (
+            self.token_nats(ids, mask, numbers),
+            mask[:, 1:].nonzero()[:, 0],
+            len(ids) // 2,
+        )
         mean = nats.new_zeros(len(ids)).index_add(0, row, nats) / mask.sum(1)
-        write, tell = nats[row < half].mean(), -F.logsigmoid(self.scale * (mean[half:] - mean[:half])).mean()
-        return self.generative * write + (1 - self.generative) * tell, dict(write=write.detach(), tell=tell.detach())
+        write, tell = (
+            nats[row < half].mean(),
+            -F.logsigmoid(self.scale * (mean[half:] - mean[:half])).mean(),
+        )
+        return self.generative * write + (1 - self.generative) * tell, dict(
+            write=write.detach(), tell=tell.detach()
+        )
 
 def make_gedi(preset, examples, seed):
-    "A fresh `CodeLM`, and its batches: each text under the right code of a field and under a wrong one."
+    """A fresh `CodeLM`, and its batches: each text under the right code of a field and under a
+    wrong one.
+    """
     examples, vocab = fitting_texts(preset, examples, 64)
-    values = {f: v for f in FIELDS if (v := [v for (g, v), n in sorted(field_values(examples).items()) if g == f and n >= 20])}
-    if not values: raise BadInput('no field-value pair stands in 20 texts; GeDi needs meaning representations, as E2E has them')
+    values = {
+        f: v
+        for f in FIELDS
+        if (v := [v for (g, v), n in sorted(field_values(examples).items()) if g == f and n >= 20])
+    }
+    if not values:
+        raise BadInput(
+            'no field-value pair stands in 20 texts; GeDi needs meaning representations, as E2E has'
+            ' them'
+        )
     model = CodeLM(vocab.words + MARKS, 'semantic', len(vocab), **preset.model, values=values)
     batches = Batches([vocab.encode(e.words) for e in examples], vocab.pad, preset.batch_size, seed)
+
     def at(step):
         gen, right, wrong = keyed_generator(seed, step), [], []
         for e in (examples[r] for r in batches(step)[2]):
             field, other = pick_one([*values], gen), torch.rand((), generator=gen)
             true = next((v for f, v in said(e) if f == field and v in values[f]), None)
             others = [v for v in [*values[field], None] if v != true]
-            right.append(((field, true), e.words)); wrong.append(((field, others[int(other * len(others))]), e.words))
+            right.append(((field, true), e.words))
+            wrong.append(((field, others[int(other * len(others))]), e.words))
         return model.rows(right + wrong)
+
     return model, at
 
 KINDS['gedi'] = make_gedi
-PRESETS['e2e-gedi'] = Preset('gedi', 'e2e', dict(width=192, layers=5), batch_size=32, steps=4_000, lr=1.5e-3)
-PRESETS['grammar-gedi'] = Preset('gedi', 'grammar', dict(width=96, layers=3, dropout=0.), steps=1_000, **_RUN)
+PRESETS['e2e-gedi'] = Preset(
+    'gedi', 'e2e', dict(width=192, layers=5), batch_size=32, steps=4_000, lr=1.5e-3
+)
+PRESETS['grammar-gedi'] = Preset(
+    'gedi', 'grammar', dict(width=96, layers=3, dropout=0.0), steps=1_000, **_RUN
+)
 
 # %% ../nbs/12_baselines.ipynb #cb9a6a29
 class Contrast:
-    "A stream whose next word is weighed by p(code | words, word), as Bayes' rule has it from one model under every code."
-    def __init__(self, base, coded, scale, weight=30., filter=.8, target=.8): # a `Stream` of one row; one with a row a code, the wanted first; α; see `GeDi`
-        self.base, self.coded, self.scale, self.weight, self.filter, self.target, self.n, self.room = base, coded, scale, weight, filter, target, 0, min(base.room, coded.room)
-        self.codes, self.total = len(coded.logp), torch.zeros(len(coded.logp), 1, 1, device=coded.logp.device)     # log p(words | code), (codes, rows, 1)
+    """A stream whose next word is weighed by p(code | words, word), as Bayes' rule has it from one
+    model under every code.
+    """
+    def __init__(
+        self,
+        base,
+        coded,
+        scale,
+        weight=30.0,
+        filter=0.8,
+        target=0.8, # a `Stream` of one row; one with a row a code, the wanted first; α; see `GeDi`
+    ):
+        (
+            self.base,
+            self.coded,
+            self.scale,
+            self.weight,
+            self.filter,
+            self.target,
+            self.n,
+            self.room,
+        ) = (base, coded, scale, weight, filter, target, 0, min(base.room, coded.room))
+        self.codes, self.total = len(coded.logp), torch.zeros(
+            len(coded.logp), 1, 1, device=coded.logp.device
+        ) # log p(words | code), (codes, rows, 1)
     def log_class(self):
         "log p(wanted code | words, word) for each next word, `(rows, vocab)`."
         each = self.total + self.coded.logp.clamp(min=-1e4).unflatten(0, (self.codes, -1))
@@ -534,13 +1014,19 @@ class Contrast:
         w = (self.base.logp + self.weight * c).log_softmax(-1)
         order = c.masked_fill(w.isneginf(), -torch.inf).argsort(-1, descending=True)
         p = w.gather(-1, order).exp()
-        kept = torch.zeros_like(w, dtype=torch.bool).scatter(-1, order, p.cumsum(-1) - p < self.filter) | (c.exp() > self.target)
+        kept = torch.zeros_like(w, dtype=torch.bool).scatter(
+            -1, order, p.cumsum(-1) - p < self.filter
+        ) | (c.exp() > self.target)
         return w.masked_fill(~kept, -torch.inf)
     def read(self, ids): # (rows,)
         "One word more a row."
         every = ids.repeat(self.codes)
-        self.total = self.total + self.coded.logp.gather(-1, every[:, None]).unflatten(0, (self.codes, -1))
-        self.base.read(ids); self.coded.read(every); self.n += 1
+        self.total = self.total + self.coded.logp.gather(-1, every[:, None]).unflatten(
+            0, (self.codes, -1)
+        )
+        self.base.read(ids)
+        self.coded.read(every)
+        self.n += 1
     def keep(self, rows): # list of row numbers
         "Go on with these rows."
         now = self.total.shape[1]
@@ -550,35 +1036,89 @@ class Contrast:
 class GeDi(FT):
     "A language model, and a class-conditional one that judges by Bayes' rule (Krause et al. 2020)."
     name, tasks = 'gedi', {'semantic'}
-    without = {'': 'its codes name classes, each with texts enough to learn from; a sequence of tags, a tree, a span or a length is no such class', '+': 'it reads one code at a time'}
-    def __init__(self, lm, codes, weight=30., filter=.8, target=.8): # has `vocab` and `net`; `CodeLM`; ω; probability kept by the filter; p(code) that passes it in any case
-        self.lm, self.codes, self.vocab, self.beam, self.settings = lm, codes.eval(), lm.vocab, None, dict(weight=weight, filter=filter, target=target)
+    without = {
+        '': (
+            'its codes name classes, each with texts enough to learn from; a sequence of tags, a'
+            ' tree, a span or a length is no such class'
+        ),
+        '+': 'it reads one code at a time',
+    }
+    def __init__(
+        self,
+        lm, # has `vocab` and `net`
+        codes, # `CodeLM`
+        weight=30.0, # ω
+        filter=0.8, # probability kept by the filter
+        target=0.8, # p(code) that passes it in any case
+    ):
+        self.lm, self.codes, self.vocab, self.beam, self.settings = (
+            lm,
+            codes.eval(),
+            lm.vocab,
+            None,
+            dict(weight=weight, filter=filter, target=target),
+        )
         same_words(lm, codes)
     def stream(self, control):
         ids, numbers = zip(*map(self.codes.prefix, self.codes.codes(control)))
-        return Contrast(Stream(self.lm, [self.vocab.start]), Stream(self.codes, ids, numbers), float(self.codes.scale), **self.settings)
+        return Contrast(
+            Stream(self.lm, [self.vocab.start]),
+            Stream(self.codes, ids, numbers),
+            float(self.codes.scale),
+            **self.settings
+        )
 
 # %% ../nbs/12_baselines.ipynb #f4cfde11
 class Perturbed:
     "A stream whose past is pushed, at every word, towards what makes the words of a bag likely."
-    def __init__(self, lm, bag, step=.04, kl=.01, top=30, tries=3, mix=.9, gamma=1.5): # has `vocab` and `net`; ids; see `PPLM`
-        self.lm, self.bag, self.step, self.kl, self.top, self.tries, self.mix, self.gamma = lm, bag, step, kl, top, tries, mix, gamma
+    def __init__(
+        self,
+        lm,
+        bag,
+        step=0.04,
+        kl=0.01,
+        top=30,
+        tries=3,
+        mix=0.9,
+        gamma=1.5, # has `vocab` and `net`; ids; see `PPLM`
+    ):
+        self.lm, self.bag, self.step, self.kl, self.top, self.tries, self.mix, self.gamma = (
+            lm,
+            bag,
+            step,
+            kl,
+            top,
+            tries,
+            mix,
+            gamma,
+        )
         self.free = Stream(lm, [lm.vocab.start])
         self.room, self.past, self.logp = self.free.room, self.free.past(), self.free.logp
     def keep(self, rows): # list of row numbers
         "Go on with these rows."
         self.free.keep(rows)
         self.past, self.logp = [t[rows] for t in self.past], self.logp[rows]
-    def ahead(self, past, ids): # tensors as `Stream.past` gives them; (rows,) -> log p(next word), the past with the word in it
+    def ahead(
+        self,
+        past, # tensors as `Stream.past` gives them
+        ids, # (rows,) -> log p(next word), the past with the word in it
+    ):
         "One word read after a past."
         from transformers import DynamicCache
+
         s = Stream.__new__(Stream)
-        s.lm, s.writable, s.cache = self.lm, self.free.writable, DynamicCache(list(zip(past[::2], past[1::2])))
+        s.lm, s.writable, s.cache = (
+            self.lm,
+            self.free.writable,
+            DynamicCache(list(zip(past[::2], past[1::2]))),
+        )
         s._read(ids[:, None], None)
         return s.logp, s.past()
     def wish(self, logp): # (rows, vocab) -> (rows,)
         "log p(bag) − κ·KL to the unmoved distribution."
-        return logp[:, self.bag].logsumexp(-1) - self.kl * (logp.exp() * (logp - self.free.logp).nan_to_num(0)).sum(-1)
+        return logp[:, self.bag].logsumexp(-1) - self.kl * (
+            logp.exp() * (logp - self.free.logp).nan_to_num(0)
+        ).sum(-1)
     def read(self, ids): # (rows,)
         "One word more a row."
         self.free.read(ids)
@@ -586,20 +1126,52 @@ class Perturbed:
         for _ in range(self.tries):
             with torch.enable_grad():
                 push = [d.requires_grad_() for d in push]
-                grads = torch.autograd.grad(self.wish(self.ahead([t + d for t, d in zip(self.past, push)], ids)[0]).sum(), push)
-            push = [d.detach() + self.step * g / (g.flatten(1).norm(dim=1)[:, None, None, None] + 1e-15) ** self.gamma for d, g in zip(push, grads)]
+                grads = torch.autograd.grad(
+                    self.wish(self.ahead([t + d for t, d in zip(self.past, push)], ids)[0]).sum(),
+                    push,
+                )
+            push = [
+                d.detach()
+                + self.step
+                * g
+                / (g.flatten(1).norm(dim=1)[:, None, None, None] + 1e-15) ** self.gamma
+                for d, g in zip(push, grads)
+            ]
         logp, self.past = self.ahead([t + d for t, d in zip(self.past, push)], ids)
-        best, at = (self.mix * logp + (1 - self.mix) * self.free.logp).topk(min(self.top, logp.shape[1]))
+        best, at = (self.mix * logp + (1 - self.mix) * self.free.logp).topk(
+            min(self.top, logp.shape[1])
+        )
         self.logp = torch.full_like(logp, -torch.inf).scatter(-1, at, best.log_softmax(-1))
 
 class PPLM(FT):
     "A language model whose memory is moved by gradients (Dathathri et al. 2020)."
     name, tasks = 'pplm', {'semantic'}
-    without = {'': 'its gradient asks for the words of a bag, wherever they come; tags, brackets and lengths say what shall stand where'}
-    def __init__(self, lm, step=.04, kl=.01, top=30, tries=3, mix=.9, gamma=1.5): # has `vocab` and `net`; η; κ; words drawn from; gradient steps a word; share of the moved distribution; power of the norm that divides the gradient
-        self.lm, self.vocab, self.beam, self.settings = lm.requires_grad_(False), lm.vocab, None, dict(step=step, kl=kl, top=top, tries=tries, mix=mix, gamma=gamma)
+    without = {
+        '': (
+            'its gradient asks for the words of a bag, wherever they come; tags, brackets and'
+            ' lengths say what shall stand where'
+        )
+    }
+    def __init__(
+        self,
+        lm, # has `vocab` and `net`
+        step=0.04, # η
+        kl=0.01, # κ
+        top=30, # words drawn from
+        tries=3, # gradient steps a word
+        mix=0.9, # share of the moved distribution
+        gamma=1.5, # power of the norm that divides the gradient
+    ):
+        self.lm, self.vocab, self.beam, self.settings = (
+            lm.requires_grad_(False),
+            lm.vocab,
+            None,
+            dict(step=step, kl=kl, top=top, tries=tries, mix=mix, gamma=gamma),
+        )
     def stream(self, control):
-        return Perturbed(self.lm, sorted({i for ids in control.bind(self.lm).ids for i in ids}), **self.settings)
+        return Perturbed(
+            self.lm, sorted({i for ids in control.bind(self.lm).ids for i in ids}), **self.settings
+        )
 
 # %% ../nbs/12_baselines.ipynb #e475fa8c
 def of_chapter_11(name): # BERT, BART, XLM
@@ -608,17 +1180,37 @@ def of_chapter_11(name): # BERT, BART, XLM
     return getattr(import_module('diffusion_lm_nb.language_models'), name)
 
 class XLMWriter(Writer):
-    "XLM writes to order: the wish in one language, masks in the other (Conneau and Lample 2019, §3.3, TLM)."
+    """XLM writes to order: the wish in one language, masks in the other (Conneau and Lample 2019,
+    §3.3, TLM).
+    """
     name, tasks = 'xlm', {'semantic', 'length', 'semantic+length'}
-    without = {'': 'its other language is the meaning representation; tags, trees and spans are not in it'}
-    def __init__(self, lm, order='surest'): self.lm, self.vocab, self.order = lm.eval(), lm.vocab, order # `XLM`; in which order masks are filled: surest or left
+    without = {
+        '': 'its other language is the meaning representation; tags, trees and spans are not in it'
+    }
+    def __init__(
+        self,
+        lm, # `XLM`
+        order='surest', # in which order masks are filled: surest or left
+    ):
+        self.lm, self.vocab, self.order = (
+            lm.eval(),
+            lm.vocab,
+            order,
+        ) # `XLM`; in which order masks are filled: surest or left
     def write_one(self, control, gens):
         wish = [(p.field, p.value) for p in parts_of(control) if isinstance(p, SemanticContent)]
         for w in (w for _, value in wish for w in value.split()):
-            if w not in self.vocab.ids: raise BadInput(f'{w!r} is a word that the model does not know; it cannot write it')
+            if w not in self.vocab.ids:
+                raise BadInput(f'{w!r} is a word that the model does not know; it cannot write it')
         size = next((p.n for p in parts_of(control) if isinstance(p, Length)), None)
-        if size is None and not self.lm.length_counts: raise BadInput('this XLM has not kept the lengths of its texts; wish for a length, or train it again')
-        count = lambda g: size or int(torch.multinomial(torch.tensor(self.lm.length_counts).float(), 1, generator=g))
+        if size is None and not self.lm.length_counts:
+            raise BadInput(
+                'this XLM has not kept the lengths of its texts; wish for a length, or train it'
+                ' again'
+            )
+        count = lambda g: size or int(
+            torch.multinomial(torch.tensor(self.lm.length_counts).float(), 1, generator=g)
+        )
         return [self.lm.fill([None] * count(g), wish or None, g, self.order) for g in gens]
 
 # %% ../nbs/12_baselines.ipynb #e4ac4438
@@ -628,39 +1220,70 @@ class Gaps(Writer):
     def sized(self, infill, one=True): # `Infill`; must it be one gap? -> sizes
         "The sizes of the gaps; BadInput if one is open, or if there are too many."
         sizes = [p[1] for p in infill.parts if not isinstance(p, str)]
-        if one and len(sizes) > 1: raise BadInput(f'{self.name} fills one gap a text: {infill.text}')
-        if None in sizes: raise BadInput(f'{self.name} needs the size of each gap; write ___{{3}}, not ___: {infill.text}')
+        if one and len(sizes) > 1:
+            raise BadInput(f'{self.name} fills one gap a text: {infill.text}')
+        if None in sizes:
+            raise BadInput(
+                f'{self.name} needs the size of each gap; write ___{{3}}, not ___: {infill.text}'
+            )
         return sizes
 
 class LeftWriter(Gaps):
-    "Left-only: a language model writes on from what stands left of a gap, as many words as the gap has, blind to what stands right."
+    """Left-only: a language model writes on from what stands left of a gap, as many words as the
+    gap has, blind to what stands right.
+    """
     name = 'ar-left'
     def __init__(self, lm): self.lm, self.vocab = lm, lm.vocab # has `vocab` and `net`
     @torch.no_grad()
     def write_one(self, control, gens):
         v, layout = self.vocab, control.layout(self.sized(control, one=False))
         stream, out = Stream(self.lm, [v.start]), [[] for _ in gens]
-        if len(layout) > stream.room: raise BadInput(f'a text of {len(layout)} words is too long; the model holds {stream.room}: {control.text[:80]}')
+        if len(layout) > stream.room:
+            raise BadInput(
+                f'a text of {len(layout)} words is too long; the model holds {stream.room}:'
+                f' {control.text[:80]}'
+            )
         stream.keep([0] * len(gens))
         for w in layout:
-            logp = stream.logp.clone(); logp[:, v.end] = -torch.inf
-            ids = draw(logp, gens) if w is None else torch.tensor([v.known(w)] * len(gens), device=logp.device)
-            for text, i in zip(out, ids.tolist()): text.append(v.words[i] if w is None else w)
+            logp = stream.logp.clone()
+            logp[:, v.end] = -torch.inf
+            ids = (
+                draw(logp, gens)
+                if w is None
+                else torch.tensor([v.known(w)] * len(gens), device=logp.device)
+            )
+            for text, i in zip(out, ids.tolist()):
+                text.append(v.words[i] if w is None else w)
             stream.read(ids)
         return out
 
 # %% ../nbs/12_baselines.ipynb #9ab9db38
 class ARWriter(Gaps):
-    "AR infilling: a model fitted to `left gap right START middle` reads both sides before it writes."
+    """AR infilling: a model fitted to `left gap right START middle` reads both sides before it
+    writes.
+    """
     name, told_sizes = 'ar', False
-    def __init__(self, lm): self.lm, self.vocab = lm.eval(), lm.vocab # `FineTuned`, with the task infill
+    def __init__(
+        self,
+        lm, # `FineTuned`, with the task infill
+    ):
+        self.lm, self.vocab = lm.eval(), lm.vocab # `FineTuned`, with the task infill
     def write_one(self, control, gens):
         at = [k for k, p in enumerate(control.parts) if not isinstance(p, str)]
-        if len(at) > 1: raise BadInput(f'{self.name} fills one gap a text: {control.text}')
+        if len(at) > 1:
+            raise BadInput(f'{self.name} fills one gap a text: {control.text}')
         size, stream = control.parts[at[0]][1], self.lm.stream(control)
-        if (size or 10) > stream.room: raise BadInput(f'text and gap are too long for the model: {control.text[:80]}')
+        if (size or 10) > stream.room:
+            raise BadInput(f'text and gap are too long for the model: {control.text[:80]}')
         texts = sample_stream(stream, gens, self.vocab.end, size or 10, size or 1)
-        return [[*control.parts[:at[0]], *(self.vocab.words[i] for i in t), *control.parts[at[0] + 1:]] for t in texts]
+        return [
+            [
+                *control.parts[: at[0]],
+                *(self.vocab.words[i] for i in t),
+                *control.parts[at[0] + 1 :],
+            ]
+            for t in texts
+        ]
 
 # %% ../nbs/12_baselines.ipynb #4c5bd143
 class Soft(Gaps):
@@ -687,70 +1310,148 @@ class Soft(Gaps):
 
 # %% ../nbs/12_baselines.ipynb #bbabde6a
 class Cold(Soft):
-    "COLD (Qin et al. 2022): Langevin dynamics on the gap's logits, in an energy of fluency and fit; then the nearest words that the model would write."
+    """COLD (Qin et al. 2022): Langevin dynamics on the gap's logits, in an energy of fluency and
+    fit; then the nearest words that the model would write.
+    """
     name = 'cold'
-    def __init__(self, lm, iterations=2000, step=.1, constraint=.5, overlap=.05, top=2, # has `vocab` and `net`; rate of Adam; β; weight of words in common; words that the model may be asked for
-                 noise=((.025, 1.), (.25, .5), (.5, .1), (.75, .05), (1., .01))): # (up to which share of the iterations, its size)
+    def __init__(
+        self,
+        lm,
+        iterations=2000,
+        step=0.1,
+        constraint=0.5,
+        overlap=0.05,
+        # has `vocab` and `net`; rate of Adam; β; weight of words in common; words that the model
+        # may be asked for
+        top=2,
+        noise=(
+            (0.025, 1.0),
+            (0.25, 0.5),
+            (0.5, 0.1),
+            (0.75, 0.05),
+            (1.0, 0.01),
+        ), # (up to which share of the iterations, its size)
+    ):
         super().__init__(lm)
-        self.iterations, self.lr, self.constraint, self.overlap, self.top, self.noise = iterations, step, constraint, overlap, top, noise
-    def energy(self, y, left, right, common): # (rows, n, vocab) logits; ids; ids; ids of words that only the right side has -> (rows,)
+        self.iterations, self.lr, self.constraint, self.overlap, self.top, self.noise = (
+            iterations,
+            step,
+            constraint,
+            overlap,
+            top,
+            noise,
+        )
+    def energy(
+        self,
+        y, # (rows, n, vocab) logits
+        left, # ids
+        right, # ids
+        common, # ids of words that only the right side has -> (rows,)
+    ):
         "(1 − β)·fluency + β·(nats of the right side − overlap), a number a text."
         logp, n, at = y.log_softmax(-1), y.shape[1], len(left) - 1
         with torch.no_grad():
-            foretold = self.words_only(self.reads(left, F.one_hot(y.argmax(-1), y.shape[-1]).float(), right)[:, at:at + n])
-            p = foretold.masked_fill(foretold < foretold.topk(self.top).values[..., -1:], -torch.inf).softmax(-1)
+            foretold = self.words_only(
+                self.reads(left, F.one_hot(y.argmax(-1), y.shape[-1]).float(), right)[
+                    :, at : at + n
+                ]
+            )
+            p = foretold.masked_fill(
+                foretold < foretold.topk(self.top).values[..., -1:], -torch.inf
+            ).softmax(-1)
         fluency = -(p * logp).sum((1, 2)) / n
-        fit = self.right_nats(self.reads(left, (y.detach() / .3 - y.detach() + y).softmax(-1), right), right)     # sharper words, a gradient as if they were not
-        if len(common): fit = fit - self.overlap * logp[..., common].logsumexp(1).mean(-1)
+        fit = self.right_nats(
+            self.reads(left, (y.detach() / 0.3 - y.detach() + y).softmax(-1), right), right
+        ) # sharper words, a gradient as if they were not
+        if len(common):
+            fit = fit - self.overlap * logp[..., common].logsumexp(1).mean(-1)
         return (1 - self.constraint) * fluency + self.constraint * fit
     def write_one(self, control, gens):
         lw, rw, left, right, n = self.sides(control)
-        common = torch.tensor(sorted({*right.tolist()[:-1]} - {*left.tolist()}), dtype=torch.long, device=left.device)
-        with torch.no_grad():                                                  # it begins with what the model would write without a look to the right
-            start = [[self.vocab.ids[w] for w in t[len(lw):]] for t in LeftWriter(self.lm).write_one(Infill(lw, [], n), gens)]
-            y = self.reads(left, F.one_hot(torch.tensor(start, device=left.device), len(self.vocab)).float(), right)
-            y = self.words_only(y[:, len(left) - 1:len(left) - 1 + n])
+        common = torch.tensor(
+            sorted({*right.tolist()[:-1]} - {*left.tolist()}), dtype=torch.long, device=left.device
+        )
+        # it begins with what the model would write without a look to the right
+        with torch.no_grad():
+            start = [
+                [self.vocab.ids[w] for w in t[len(lw) :]]
+                for t in LeftWriter(self.lm).write_one(Infill(lw, [], n), gens)
+            ]
+            y = self.reads(
+                left,
+                F.one_hot(torch.tensor(start, device=left.device), len(self.vocab)).float(),
+                right,
+            )
+            y = self.words_only(y[:, len(left) - 1 : len(left) - 1 + n])
         ε = torch.zeros_like(y, requires_grad=True)
         adam = torch.optim.Adam([ε], lr=self.lr)
         for i in range(self.iterations):
-            with torch.enable_grad(): ε.grad, = torch.autograd.grad(self.energy(y + ε, left, right, common).sum(), ε)
+            with torch.enable_grad():
+                (ε.grad,) = torch.autograd.grad(self.energy(y + ε, left, right, common).sum(), ε)
             adam.step()
             size = next(s for share, s in self.noise if i < share * self.iterations)
-            y = y + size * torch.stack([torch.randn(y.shape[1:], generator=g) for g in gens]).to(y.device)
+            y = y + size * torch.stack([torch.randn(y.shape[1:], generator=g) for g in gens]).to(
+                y.device
+            )
         return [[*lw, *words, *rw] for words in self.rounded(left, (y + ε).detach())]
     @torch.no_grad()
     def rounded(self, left, y): # ids; (rows, n, vocab) logits -> word lists
-        "From left to right, of the words that the model finds likeliest here the one with the highest logit."
+        """From left to right, of the words that the model finds likeliest here the one with the
+        highest logit.
+        """
         stream, out = Stream(self.lm, left.tolist()), []
         stream.keep([0] * len(y))
         for i in range(y.shape[1]):
-            logp = stream.logp.clone(); logp[:, self.vocab.end] = -torch.inf
+            logp = stream.logp.clone()
+            logp[:, self.vocab.end] = -torch.inf
             may = logp.topk(self.top).indices
-            out.append(may.gather(1, y[:, i].gather(1, may).argmax(1, keepdim=True))[:, 0]); stream.read(out[-1])
+            out.append(may.gather(1, y[:, i].gather(1, may).argmax(1, keepdim=True))[:, 0])
+            stream.read(out[-1])
         return [[self.vocab.words[k] for k in row] for row in torch.stack(out, 1).tolist()]
 
 # %% ../nbs/12_baselines.ipynb #3c4e984f
 class Delorean(Soft):
-    "DELOREAN (Qin et al. 2020): back and forth over the gap's logits. Nothing is drawn: text k is what the k-th pass from the end left."
+    """DELOREAN (Qin et al. 2020): back and forth over the gap's logits. Nothing is drawn: text k is
+    what the k-th pass from the end left.
+    """
     name = 'delorean'
-    def __init__(self, lm, passes=20, inner=20, step=3e-4, mix=.88): # has `vocab` and `net`; passes; gradient steps of each; length of a step, as a share of the logits' norm; γ
+    def __init__(
+        self,
+        lm, # has `vocab` and `net`
+        passes=20, # passes
+        inner=20, # gradient steps of each
+        step=3e-4, # length of a step, as a share of the logits' norm
+        mix=0.88, # γ
+    ):
         super().__init__(lm)
         self.passes, self.inner, self.lr, self.mix = passes, inner, step, mix
-    def forward_pass(self, left, n, y=None): # ids; words; (1, n, vocab) logits of the backward pass, or None at first
-        "Logits word by word, each read softly by those that follow; mixed with what the backward pass made."
+    def forward_pass(
+        self,
+        left, # ids
+        n, # words
+        y=None, # (1, n, vocab) logits of the backward pass, or None at first
+    ):
+        """Logits word by word, each read softly by those that follow; mixed with what the backward
+        pass made.
+        """
         out, past, x = [], None, self.E[left][None]
         for i in range(n):
             o = self.lm.net(inputs_embeds=x, past_key_values=past, use_cache=True)
             past, now = o.past_key_values, o.logits[:, -1:].float()
-            out.append(now if y is None else self.mix * now + (1 - self.mix) * y[:, i:i + 1])
-            x = (self.words_only(out[-1]) / (.01 if y is None else .1)).softmax(-1) @ self.E
+            out.append(now if y is None else self.mix * now + (1 - self.mix) * y[:, i : i + 1])
+            x = (self.words_only(out[-1]) / (0.01 if y is None else 0.1)).softmax(-1) @ self.E
         return torch.cat(out, 1)
     def backward_pass(self, left, y, right): # ids; (1, n, vocab) logits; ids -> like y
         "The logits moved by gradients of the right side's likelihood."
         for _ in range(self.inner):
             with torch.enable_grad():
                 y = y.detach().requires_grad_()
-                g, = torch.autograd.grad(self.right_nats(self.reads(left, self.words_only(y).softmax(-1), right), right).sum(), y)
+                (g,) = torch.autograd.grad(
+                    self.right_nats(
+                        self.reads(left, self.words_only(y).softmax(-1), right), right
+                    ).sum(),
+                    y,
+                )
             y = y.detach() - self.lr * y.detach().norm() * g / (g.norm() + 1e-15)
         return y
     @torch.no_grad()
@@ -759,75 +1460,184 @@ class Delorean(Soft):
         y, texts = self.forward_pass(left, n), []
         for _ in range(self.passes):
             y = self.forward_pass(left, n, self.backward_pass(left, y, right))
-            texts.append([*lw, *(self.vocab.words[k] for k in self.words_only(y)[0].argmax(-1).tolist()), *rw])
+            texts.append(
+                [
+                    *lw,
+                    *(self.vocab.words[k] for k in self.words_only(y)[0].argmax(-1).tolist()),
+                    *rw,
+                ]
+            )
         return [texts[-1 - k % len(texts)] for k in range(len(gens))]
 
 # %% ../nbs/12_baselines.ipynb #c56e4eeb
 class ByModel(Gaps):
     "BERT or BART of chapter 11, as they fill gaps by themselves."
-    def __init__(self, model, tries=0, **settings): # has `vocab`, and `fill` or `write`; how often BART may write freely until the text has the size that is wanted; other arguments of `fill`
-        self.tries, self.settings, self.lm, self.vocab, self.name, self.told_sizes = tries, settings, model, model.vocab, *(('bert', True) if hasattr(model, 'fill') else ('bart', False))
+    def __init__(
+        self,
+        model, # has `vocab`, and `fill` or `write`
+        tries=0, # how often BART may write freely until the text has the size that is wanted
+        **settings, # other arguments of `fill`
+    ):
+        self.tries, self.settings, self.lm, self.vocab, self.name, self.told_sizes = (
+            tries,
+            settings,
+            model,
+            model.vocab,
+            *(('bert', True) if hasattr(model, 'fill') else ('bart', False)),
+        )
     @torch.no_grad()
     def write_one(self, control, gens):
-        if self.name == 'bert': return [self.lm.fill(control.layout(self.sized(control, one=False)), g, **self.settings) for g in gens]
-        words, sizes = [p if isinstance(p, str) else None for p in control.parts], [p[1] for p in control.parts if not isinstance(p, str)]
+        if self.name == 'bert':
+            return [
+                self.lm.fill(control.layout(self.sized(control, one=False)), g, **self.settings)
+                for g in gens
+            ]
+        words, sizes = [p if isinstance(p, str) else None for p in control.parts], [
+            p[1] for p in control.parts if not isinstance(p, str)
+        ]
         return [self.to_size(words, sizes, g) for g in gens]
-    def to_size(self, words, sizes, gen): # list of str and None; a number or None each; CPU generator
-        "BART's text; where sizes are told, the first of `tries` that has their sum, since BART does not know of sizes when it begins to write."
+    def to_size(
+        self,
+        words, # list of str and None
+        sizes, # a number or None each
+        gen, # CPU generator
+    ):
+        """BART's text; where sizes are told, the first of `tries` that has their sum, since BART
+        does not know of sizes when it begins to write.
+        """
         apart = all(a is not None or b is not None for a, b in zip(words, words[1:]))
         for _ in range(self.tries * (apart and None not in sizes)):
-            if len(text := self.lm.write(words, None, gen)) == len(words) - len(sizes) + sum(sizes): return text
+            if len(text := self.lm.write(words, None, gen)) == len(words) - len(sizes) + sum(sizes):
+                return text
         return self.lm.write(words, sizes, gen)
 
 # %% ../nbs/12_baselines.ipynb #cdb39b46
-def find_trained(name, folder=None, own=True): # of a preset; what the user named: the model's folder (if it is the method's `own`), or one that holds models by their names
+def find_trained(
+    name,
+    folder=None,
+    # of a preset; what the user named: the model's folder (if it is the method's `own`), or one
+    # that holds models by their names
+    own=True,
+):
     "Where a trained model is; BadInput, with the command that trains it, if it is nowhere."
-    places = ([Path(folder)] * own + [Path(folder)/name, Path(folder)/name.split('-', 1)[1]] if folder else []) + [weights_home()/name, Path('runs')/name]
+    places = (
+        [Path(folder)] * own + [Path(folder) / name, Path(folder) / name.split('-', 1)[1]]
+        if folder
+        else []
+    ) + [weights_home() / name, Path('runs') / name]
     for p in places:
-        if (p/'config.json').exists(): return p
-    raise BadInput(f'no model {name}: train it (dlm-train {name} --out runs/{name}), or name the folder that holds it')
+        if (p / 'config.json').exists():
+            return p
+    raise BadInput(
+        f'no model {name}: train it (dlm-train {name} --out runs/{name}), or name the folder that'
+        ' holds it'
+    )
 
 # %% ../nbs/12_baselines.ipynb #bbf5ffe1
-KIND_NAMES = {SemanticContent: 'semantic', Length: 'length', PartsOfSpeech: 'pos', SyntaxTree: 'tree', SyntaxSpan: 'spans'}
-MAKERS = {  # method: (class, function of `get` and the task -> arguments); get(class of a model, its name, is it the one that the folder names?)
+KIND_NAMES = {
+    SemanticContent: 'semantic',
+    Length: 'length',
+    PartsOfSpeech: 'pos',
+    SyntaxTree: 'tree',
+    SyntaxSpan: 'spans',
+}
+# method: (class, function of `get` and the task -> arguments); get(class of a model, its name, is
+# it the one that the folder names?)
+MAKERS = {
     'ft-sample': (FT, lambda get, task: dict(lm=get(FineTuned, f'ft-{task}'))),
     'ft-search': (FT, lambda get, task: dict(lm=get(FineTuned, f'ft-{task}'), beam=4)),
-    'ft-poe':    (FTPoE, lambda get, task: dict(lms={k: get(FineTuned, f'ft-{t}', False) for k, t in KIND_NAMES.items() if t in task.split('+')})),
-    'fudge':     (FUDGE, lambda get, task: dict(lm=get(ARTransformer, 'ar', False), clf=get(PrefixClassifier, 'fudge'))),
-    'gedi':      (GeDi, lambda get, task: dict(lm=get(ARTransformer, 'ar', False), codes=get(CodeLM, 'gedi'))),
-    'pplm':      (PPLM, lambda get, task: dict(lm=get(ARTransformer, 'ar'))),
-    'xlm':       (XLMWriter, lambda get, task: dict(lm=get(of_chapter_11('XLM'), 'xlm'))),
-    'ar-left':   (LeftWriter, lambda get, task: dict(lm=get(ARTransformer, 'ar'))),
-    'ar':        (ARWriter, lambda get, task: dict(lm=get(FineTuned, 'infill-ar'))),
-    'bert':      (ByModel, lambda get, task: dict(model=get(of_chapter_11('BERT'), 'bert'))),
-    'bart':      (ByModel, lambda get, task: dict(model=get(of_chapter_11('BART'), 'bart'))),
-    'cold':      (Cold, lambda get, task: dict(lm=get(ARTransformer, 'ar'))),
-    'delorean':  (Delorean, lambda get, task: dict(lm=get(ARTransformer, 'ar'))),
+    'ft-poe': (
+        FTPoE,
+        lambda get, task: dict(
+            lms={
+                k: get(FineTuned, f'ft-{t}', False)
+                for k, t in KIND_NAMES.items()
+                if t in task.split('+')
+            }
+        ),
+    ),
+    'fudge': (
+        FUDGE,
+        lambda get, task: dict(
+            lm=get(ARTransformer, 'ar', False), clf=get(PrefixClassifier, 'fudge')
+        ),
+    ),
+    'gedi': (
+        GeDi,
+        lambda get, task: dict(lm=get(ARTransformer, 'ar', False), codes=get(CodeLM, 'gedi')),
+    ),
+    'pplm': (PPLM, lambda get, task: dict(lm=get(ARTransformer, 'ar'))),
+    'xlm': (XLMWriter, lambda get, task: dict(lm=get(of_chapter_11('XLM'), 'xlm'))),
+    'ar-left': (LeftWriter, lambda get, task: dict(lm=get(ARTransformer, 'ar'))),
+    'ar': (ARWriter, lambda get, task: dict(lm=get(FineTuned, 'infill-ar'))),
+    'bert': (ByModel, lambda get, task: dict(model=get(of_chapter_11('BERT'), 'bert'))),
+    'bart': (ByModel, lambda get, task: dict(model=get(of_chapter_11('BART'), 'bart'))),
+    'cold': (Cold, lambda get, task: dict(lm=get(ARTransformer, 'ar'))),
+    'delorean': (Delorean, lambda get, task: dict(lm=get(ARTransformer, 'ar'))),
 }
 
 # %% ../nbs/12_baselines.ipynb #a0137377
 _MILD = dict(weight=1., top=3)
-TUNED = {('ft-search', 'pos'): dict(beam=16), ('ft-search', 'tree'): dict(beam=16), ('ft-search', 'spans'): dict(beam=1), ('ft-poe', 'semantic+tree'): dict(beam=16),
-         ('fudge', 'semantic'): dict(weight=4.), ('fudge', 'pos'): _MILD, ('fudge', 'tree'): _MILD, ('fudge', 'semantic+tree'): _MILD, ('fudge', 'semantic+pos'): _MILD,
-         ('gedi', 'semantic'): dict(weight=8., target=.95), ('pplm', 'semantic'): dict(step=.1, kl=.1),
-         ('bart', 'infill'): dict(tries=20), ('delorean', 'infill'): dict(step=3e-3, mix=.5), ('cold', 'infill'): dict(iterations=300, top=5)}    # cold: the best with as many iterations as a CPU can pay
+TUNED = {
+    ('ft-search', 'pos'): dict(beam=16),
+    ('ft-search', 'tree'): dict(beam=16),
+    ('ft-search', 'spans'): dict(beam=1),
+    ('ft-poe', 'semantic+tree'): dict(beam=16),
+    ('fudge', 'semantic'): dict(weight=4.0),
+    ('fudge', 'pos'): _MILD,
+    ('fudge', 'tree'): _MILD,
+    ('fudge', 'semantic+tree'): _MILD,
+    ('fudge', 'semantic+pos'): _MILD,
+    ('gedi', 'semantic'): dict(weight=8.0, target=0.95),
+    ('pplm', 'semantic'): dict(step=0.1, kl=0.1),
+    ('bart', 'infill'): dict(tries=20),
+    ('delorean', 'infill'): dict(step=3e-3, mix=0.5),
+    ('cold', 'infill'): dict(iterations=300, top=5),
+} # cold: the best with as many iterations as a CPU can pay
 
 for _m in ('fudge', 'gedi', 'pplm', 'cold', 'delorean'): MAKERS[f'{_m}-authors'] = MAKERS[_m]
 
-def make_baseline(method, task, device=None, folder=None, corpus='e2e', tuned=True, **settings): # names; cpu, cuda; see `find_trained`; what the models were trained on; with what did best on valid data; arguments of the method's class -> Writer
+def make_baseline(
+    method,
+    task,
+    device=None,
+    folder=None,
+    corpus='e2e',
+    tuned=True,
+    # names; cpu, cuda; see `find_trained`; what the models were trained on; with what did best on
+    # valid data; arguments of the method's class -> Writer
+    **settings,
+):
     "A method, ready to write; BadInput if it cannot do the task, or if a model is missing."
-    if method not in MAKERS: raise BadInput(f'no method {method!r}; there are {", ".join(MAKERS)}')
+    if method not in MAKERS:
+        raise BadInput(f'no method {method!r}; there are {", ".join(MAKERS)}')
     cls, arguments = MAKERS[method]
-    if why := cls.reason(task): raise BadInput(f'{method} cannot do {task}: {why}')
+    if why := cls.reason(task):
+        raise BadInput(f'{method} cannot do {task}: {why}')
     device, found = device or ('cuda' if torch.cuda.is_available() else 'cpu'), []
+
     def get(kind, name, own=True):
         found.append((own, find_trained(f'{corpus}-{name}', folder, own)))
-        try: return kind.from_pretrained(found[-1][1]).to(device).requires_grad_(False)
-        except (RuntimeError, AssertionError) as e: raise BadInput(f'no device {device!r} here ({str(e).splitlines()[0]})') from None
-    chosen = TUNED.get((method, task), {}) if tuned and corpus == 'e2e' else {}     # they are for models of E2E
+        try:
+            return kind.from_pretrained(found[-1][1]).to(device).requires_grad_(False)
+        except (RuntimeError, AssertionError) as e:
+            raise BadInput(f'no device {device!r} here ({str(e).splitlines()[0]})') from None
+
+    chosen = (
+        TUNED.get((method, task), {}) if tuned and corpus == 'e2e' else {}
+    ) # they are for models of E2E
     writer = cls(**arguments(get, task) | chosen | settings)
-    writer.name, writer.model = method, '+'.join(dict.fromkeys(p.name for own, p in sorted(found, key=lambda f: not f[0])))
+    writer.name, writer.model = method, '+'.join(
+        dict.fromkeys(p.name for own, p in sorted(found, key=lambda f: not f[0]))
+    )
     return writer
 
-BASELINES, INFILLERS = ({m: partial(make_baseline, m) for m, (cls, _) in MAKERS.items() if ('infill' in cls.tasks) == gaps} for gaps in (False, True))
+BASELINES, INFILLERS = (
+    {
+        m: partial(make_baseline, m)
+        for m, (cls, _) in MAKERS.items()
+        if ('infill' in cls.tasks) == gaps
+    }
+    for gaps in (False, True)
+)
 WRITERS.update(BASELINES); INFILL_WRITERS.update(INFILLERS)

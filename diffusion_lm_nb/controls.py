@@ -28,7 +28,15 @@ from .forward import make_schedule, q_sample
 from .guidance import *
 from .objective import vlb_weight
 from .sampling import rows_by
-from .training import KINDS, PRESETS, SMALL, Preset, fitting_texts, keyed_generator, text_batches
+from diffusion_lm_nb.training import (
+    KINDS,
+    PRESETS,
+    SMALL,
+    Preset,
+    fitting_texts,
+    keyed_generator,
+    text_batches,
+)
 
 # %% ../nbs/09_controls.ipynb #9b2af569
 def contains(words, phrase): # two lists of words
@@ -36,28 +44,62 @@ def contains(words, phrase): # two lists of words
     return any(words[i:i + len(phrase)] == phrase for i in range(len(words) - len(phrase) + 1))
 
 # %% ../nbs/09_controls.ipynb #0dc0c6b9
-def phrase_starts(logp, ids): # logp: (batch, length, vocab); ids: (batch, words), a phrase a row -> (batch, starts)
+def phrase_starts(
+    logp,
+    ids, # logp: (batch, length, vocab); ids: (batch, words), a phrase a row -> (batch, starts)
+):
     "log of the probability that the row's phrase stands at each place where it fits."
     n = logp.shape[1] - ids.shape[1] + 1
-    return sum(logp[:, j:j + n].gather(2, i[:, None, None].expand(-1, n, 1))[..., 0] for j, i in enumerate(ids.T))
+    return sum(
+        logp[:, j : j + n].gather(2, i[:, None, None].expand(-1, n, 1))[..., 0]
+        for j, i in enumerate(ids.T)
+    )
 
 # %% ../nbs/09_controls.ipynb #0b006a11
-FRIENDLY = dict(yes=['family friendly', 'family - friendly', 'child friendly', 'kid friendly', 'children friendly', 'families'],
-                no=['not family friendly', 'not family - friendly', 'not child friendly', 'not kid friendly', 'not for families', 'adults only'])
+FRIENDLY = dict(
+    yes=[
+        'family friendly',
+        'family - friendly',
+        'child friendly',
+        'kid friendly',
+        'children friendly',
+        'families',
+    ],
+    no=[
+        'not family friendly',
+        'not family - friendly',
+        'not child friendly',
+        'not kid friendly',
+        'not for families',
+        'adults only',
+    ],
+)
 
 # %% ../nbs/09_controls.ipynb #7db58cdc
 class SemanticContent(Control):
     "The text says the value of a field, word for word: SemanticContent('food', 'French')."
     def __init__(self, field, value):
         self.field, self.value = canonical_field(field), ' '.join(str(value).split())
-        if not self.value: raise BadInput(f'no value for the field {self.field!r}')
-        self.phrases = [p.split() for p in FRIENDLY.get(self.value, [self.value])] if self.field == 'family friendly' else [self.value.split()]
+        if not self.value:
+            raise BadInput(f'no value for the field {self.field!r}')
+        self.phrases = (
+            [p.split() for p in FRIENDLY.get(self.value, [self.value])]
+            if self.field == 'family friendly'
+            else [self.value.split()]
+        )
         self.min_words, self.label_key = min(map(len, self.phrases)), (self.field, self.value)
     def bind(self, lm):
         "Look the phrases up in the model's vocabulary."
         self.vocab = lm.vocab
-        self.ids = [[lm.vocab.ids[w] for w in p] for p in self.phrases if all(lm.vocab.ids.get(w, 0) > lm.vocab.pad for w in p)]   # START and the like are no words
-        if not self.ids: raise BadInput(f'{self.value[:100]!r} has a word that the model does not know; it cannot write it')
+        self.ids = [
+            [lm.vocab.ids[w] for w in p]
+            for p in self.phrases
+            if all(lm.vocab.ids.get(w, 0) > lm.vocab.pad for w in p)
+        ] # START and the like are no words
+        if not self.ids:
+            raise BadInput(
+                f'{self.value[:100]!r} has a word that the model does not know; it cannot write it'
+            )
         return self
     @property
     def kind(self):
@@ -80,43 +122,77 @@ class SemanticContent(Control):
 
 # %% ../nbs/09_controls.ipynb #2aad0cf7
 def semantic_labels(examples, pairs): # -> (examples, pairs) 0/1: does the text say the value?
-    "Gold for the classifier of SemanticContent: the value's words stand in the text; for yes/no, what the meaning representation says."
+    """Gold for the classifier of SemanticContent: the value's words stand in the text; for yes/no,
+    what the meaning representation says.
+    """
     y = torch.zeros(len(examples), len(pairs))
     for i, e in enumerate(examples):
         text, said = f' {" ".join(e.words)} ', set(map(tuple, e.mr))
-        for j, (f, v) in enumerate(pairs): y[i, j] = (f, v) in said if v in ('yes', 'no') else f' {v} ' in text
+        for j, (f, v) in enumerate(pairs):
+            y[i, j] = (f, v) in said if v in ('yes', 'no') else f' {v} ' in text
     return y
 
 # %% ../nbs/09_controls.ipynb #f768b732
-def label_classifier(preset, examples, labels, y, seed): # labels: names; y: (examples, labels) of 0 and 1
-    "A fresh classifier of yes/no labels on the latents of the diffusion model `preset.model['lm']`, and its batches."
+def label_classifier(
+    preset,
+    examples,
+    labels,
+    y,
+    seed, # labels: names; y: (examples, labels) of 0 and 1
+):
+    """A fresh classifier of yes/no labels on the latents of the diffusion model
+    `preset.model['lm']`, and its batches.
+    """
     args = dict(preset.model)
     lm = DiffusionLM.from_pretrained(args.pop('lm'))
     fit = [i for i, e in enumerate(examples) if len(e.words) <= lm.length - 2]
     clf = NoisyClassifier.for_model(lm, labels, **args)
-    batches = Batches([lm.vocab.encode(examples[i].words) for i in fit], lm.vocab.pad, preset.batch_size, seed)
+    batches = Batches(
+        [lm.vocab.encode(examples[i].words) for i in fit], lm.vocab.pad, preset.batch_size, seed
+    )
+
     def at(step):
         ids, mask, rows = batches(step)
         return ids, mask, keyed_generator(seed, step), y[[fit[r] for r in rows]]
+
     return clf, at
 
 def make_semantic(preset, examples, seed):
     "A fresh classifier of field-value pairs, and its batches."
     pairs = sorted(p for p, n in field_values(examples).items() if n >= 20)
-    if not pairs: raise BadInput('no field-value pair stands in 20 texts; a classifier of semantic content needs meaning representations, as E2E has them')
+    if not pairs:
+        raise BadInput(
+            'no field-value pair stands in 20 texts; a classifier of semantic content needs meaning'
+            ' representations, as E2E has them'
+        )
     return label_classifier(preset, examples, pairs, semantic_labels(examples, pairs), seed)
 
 KINDS['semantic'] = make_semantic
-PRESETS['e2e-semantic'] = Preset('semantic', 'e2e', dict(lm='e2e', width=128, layers=3, heads=4, dropout=0.), steps=3_000, lr=2e-3)
-PRESETS['grammar-semantic'] = Preset('semantic', 'grammar', dict(lm='grammar', width=64, layers=2, heads=4), steps=500, min_count=0, precision='no')
+PRESETS['e2e-semantic'] = Preset(
+    'semantic',
+    'e2e',
+    dict(lm='e2e', width=128, layers=3, heads=4, dropout=0.0),
+    steps=3_000,
+    lr=2e-3,
+)
+PRESETS['grammar-semantic'] = Preset(
+    'semantic',
+    'grammar',
+    dict(lm='grammar', width=64, layers=2, heads=4),
+    steps=500,
+    min_count=0,
+    precision='no',
+)
 
 # %% ../nbs/09_controls.ipynb #707b9dcb
 class Length(Control):
     "The text has exactly n words."
     def __init__(self, n):
-        if not isinstance(n, int) or isinstance(n, bool) or n < 1: raise BadInput(f'a length is a whole number from 1, not {n!r}')
+        if not isinstance(n, int) or isinstance(n, bool) or n < 1:
+            raise BadInput(f'a length is a whole number from 1, not {n!r}')
         self.n = n
-    def log_prob(self, logp, mask): return logp.new_zeros(len(logp)) + 0 * logp.clamp(min=-50).sum((1, 2))
+    def log_prob(self, logp, mask):
+        return logp.new_zeros(len(logp)) + 0 * logp.clamp(min=-50).sum((1, 2))
     def posterior(self, logp, mask, strength=1.): return logp.exp()
     def plan(self, lm, gen):
         "The length, and nothing known."
@@ -128,56 +204,104 @@ class Length(Control):
 
 # %% ../nbs/09_controls.ipynb #21503690
 @torch.no_grad()
-def gap_scores(lm, infill, sizes, k, most=10, draws=12, seed=0): # -> (most,) probabilities of 1 … most words in gap k
-    "p(gap size | context): the bound on the context's likelihood, the gap being pure noise, for each size."
+def gap_scores(
+    lm,
+    infill,
+    sizes,
+    k,
+    most=10,
+    draws=12,
+    seed=0, # -> (most,) probabilities of 1 … most words in gap k
+):
+    """p(gap size | context): the bound on the context's likelihood, the gap being pure noise, for
+    each size.
+    """
     most = max(1, min(most, lm.length - 2 - (len(infill.layout(sizes)) - sizes[k])))
-    if lm.recipe != 'tokens': return torch.ones(most) / most
+    if lm.recipe != 'tokens':
+        return torch.ones(most) / most
     T, score = 200, torch.zeros(most)
     for n in range(1, most + 1):
-        words = infill.layout([*sizes[:k], n, *sizes[k + 1:]])
-        ids = torch.tensor([[lm.vocab.start, *(lm.vocab.known(w or 'UNK') for w in words), lm.vocab.end]] * draws, device=lm.device)
+        words = infill.layout([*sizes[:k], n, *sizes[k + 1 :]])
+        ids = torch.tensor(
+            [[lm.vocab.start, *(lm.vocab.known(w or 'UNK') for w in words), lm.vocab.end]] * draws,
+            device=lm.device,
+        )
         L = ids.shape[1]
         L16 = min(lm.length, -(-L // 16) * 16)
-        ids, mask = torch.nn.functional.pad(ids, (0, L16 - L), value=lm.vocab.pad), (torch.arange(L16) < L).expand(draws, L16).to(lm.device)
-        gap = torch.tensor([False] + [w is None for w in words] + [False] * (L16 - L + 1), device=lm.device)
+        ids, mask = torch.nn.functional.pad(ids, (0, L16 - L), value=lm.vocab.pad), (
+            torch.arange(L16) < L
+        ).expand(draws, L16).to(lm.device)
+        gap = torch.tensor(
+            [False] + [w is None for w in words] + [False] * (L16 - L + 1), device=lm.device
+        )
         gen = keyed_generator(seed, 77)
-        i = ((torch.arange(draws) + torch.rand(draws, generator=gen)) / draws * T).floor().to(lm.device)
+        i = (
+            ((torch.arange(draws) + torch.rand(draws, generator=gen)) / draws * T)
+            .floor()
+            .to(lm.device)
+        )
         s, t = (i / T)[:, None].expand(draws, L16), ((i + 1) / T)[:, None].expand(draws, L16)
         # the same noise for every size, tied to the words and not to their places
         noise = torch.zeros(draws, L16, lm.dim, device=lm.device)
         eps = torch.randn(draws, lm.length + most, lm.dim, generator=gen).to(lm.device)
         left = int(gap.nonzero()[0])
-        noise[:, :left], noise[:, left:L] = eps[:, :left], eps[:, lm.length + most - (L - left):]
+        noise[:, :left], noise[:, left:L] = eps[:, :left], eps[:, lm.length + most - (L - left) :]
         x = lm.emb(ids)
-        t_in = torch.where(gap, 1., t)
+        t_in = torch.where(gap, 1.0, t)
         _, x̂0 = lm.predict(q_sample(x, t_in, lm.schedule, noise), t_in, mask)
         kl = vlb_weight(s, t, lm.schedule).float() * (x - x̂0).pow(2).sum(-1) * (mask & ~gap)
-        score[n - 1] = -T * kl.sum(1).mean() + (lm.length_probs[len(words)].clamp(min=1e-8).log() if lm.mask_pads else 0)
+        score[n - 1] = -T * kl.sum(1).mean() + (
+            lm.length_probs[len(words)].clamp(min=1e-8).log() if lm.mask_pads else 0
+        )
     return score.softmax(0)
 
 # %% ../nbs/09_controls.ipynb #5f74ca46
 GAP = re.compile(r'^___(?:\{(\d+)\})?$')
 
 class Infill(Control):
-    "The words between `left` and `right`; or `Infill.parse` of a text with gaps `___` (1 to 10 words) or `___{3}`."
-    def __init__(self, left='', right='', n_words=None): # n_words: size of the gap; None: the model's choice of 1 to 10
+    """The words between `left` and `right`; or `Infill.parse` of a text with gaps `___` (1 to 10
+    words) or `___{3}`.
+    """
+    def __init__(
+        self,
+        left='',
+        right='',
+        n_words=None, # n_words: size of the gap; None: the model's choice of 1 to 10
+    ):
         words = lambda s: s.split() if isinstance(s, str) else s
         for side in (words(left), words(right)):
-            if not (isinstance(side, (list, tuple)) and all(isinstance(w, str) for w in side)): raise BadInput(f'what stands beside a gap is a string or a list of words, not {str(side)[:100]}')
-            if gap := next(filter(GAP.match, side), None): raise BadInput(f'{gap} stands beside the gap; for several gaps write one line with ___')
+            if not (isinstance(side, (list, tuple)) and all(isinstance(w, str) for w in side)):
+                raise BadInput(
+                    'what stands beside a gap is a string or a list of words, not'
+                    f' {str(side)[:100]}'
+                )
+            if gap := next(filter(GAP.match, side), None):
+                raise BadInput(
+                    f'{gap} stands beside the gap; for several gaps write one line with ___'
+                )
         self._set([*words(left), ('gap', n_words), *words(right)])
     @classmethod
     def parse(cls, text): # words with spaces; ___ or ___{3} for gaps
         "The control that a text with gaps asks for."
         self = cls.__new__(cls)
-        parts = [('gap', int(m[1]) if m[1] else None) if (m := GAP.match(w)) else w for w in text.split()]
-        if not any(isinstance(p, tuple) for p in parts): raise BadInput(f'no gap in {text!r}; write ___ where words are wanted')
+        parts = [
+            ('gap', int(m[1]) if m[1] else None) if (m := GAP.match(w)) else w for w in text.split()
+        ]
+        if not any(isinstance(p, tuple) for p in parts):
+            raise BadInput(f'no gap in {text!r}; write ___ where words are wanted')
         self._set(parts)
         return self
     def _set(self, parts):
         self.parts, self.scores = parts, None
         for p in parts:
-            if isinstance(p, tuple) and p[1] is not None and not (isinstance(p[1], int) and not isinstance(p[1], bool) and p[1] >= 1): raise BadInput(f'a gap has a whole number of words, at least one, not {str(p[1])[:100]}')
+            if (
+                isinstance(p, tuple)
+                and p[1] is not None
+                and not (isinstance(p[1], int) and not isinstance(p[1], bool) and p[1] >= 1)
+            ):
+                raise BadInput(
+                    f'a gap has a whole number of words, at least one, not {str(p[1])[:100]}'
+                )
         self.min_words = sum(1 if isinstance(p, str) else p[1] or 1 for p in parts)
     def layout(self, sizes): # one size a gap
         "The words, None where one is wanted."
@@ -186,28 +310,42 @@ class Infill(Control):
         return out
     def plan(self, lm, gen):
         "Draw the sizes of open gaps; then the length and the words around them are known."
-        if self.min_words > lm.length - 2: raise BadInput(f'the text around the gap is too long: {self.min_words} words, but the model holds {lm.length - 2}')
+        if self.min_words > lm.length - 2:
+            raise BadInput(
+                f'the text around the gap is too long: {self.min_words} words, but the model holds'
+                f' {lm.length - 2}'
+            )
         gaps = [p[1] for p in self.parts if isinstance(p, tuple)]
-        sizes = [g or (3 if self.min_words + 3 * len(gaps) <= lm.length - 2 else 1) for g in gaps]      # of the gaps that are not drawn yet
+        sizes = [
+            g or (3 if self.min_words + 3 * len(gaps) <= lm.length - 2 else 1) for g in gaps
+        ] # of the gaps that are not drawn yet
         for k, g in enumerate(gaps):
             if g is None:
-                if self.scores is None: self.scores = {}
+                if self.scores is None:
+                    self.scores = {}
                 key = (k, tuple(sizes[:k]))
-                if key not in self.scores: self.scores[key] = gap_scores(lm, self, sizes, k)
+                if key not in self.scores:
+                    self.scores[key] = gap_scores(lm, self, sizes, k)
                 sizes[k] = 1 + int(torch.multinomial(self.scores[key], 1, generator=gen))
         words = self.layout(sizes)
         return len(words), {i: w for i, w in enumerate(words) if w is not None}
     def posterior(self, logp, mask, strength=1.): return logp.exp()
-    def log_prob(self, logp, mask): raise BadInput('a gap is filled by knowing its surroundings, not by an energy')
+    def log_prob(self, logp, mask):
+        raise BadInput('a gap is filled by knowing its surroundings, not by an energy')
     def sizes(self, words): # of a finished text -> tuple of int, or None
         "How many words stand in each gap, so that the context comes out; None if it does not."
+
         @cache
         def fit(k, at): # sizes of the gaps in parts[k:], for words[at:]
-            if k == len(self.parts): return () if at == len(words) else None
+            if k == len(self.parts):
+                return () if at == len(words) else None
             p = self.parts[k]
-            if isinstance(p, str): return fit(k + 1, at + 1) if at < len(words) and words[at] == p else None
+            if isinstance(p, str):
+                return fit(k + 1, at + 1) if at < len(words) and words[at] == p else None
             for n in [p[1]] if p[1] else range(1, len(words) - at + 1):
-                if (rest := fit(k + 1, at + n)) is not None: return (n, *rest)
+                if (rest := fit(k + 1, at + n)) is not None:
+                    return (n, *rest)
+
         return fit(0, 0)
     def gaps(self, words): # of a finished text -> list of word lists
         "What was written into the gaps; nothing where the context does not stand."
@@ -223,7 +361,10 @@ class Infill(Control):
     @property
     def text(self):
         "As `parse` reads it."
-        return ' '.join(p if isinstance(p, str) else '___' if p[1] is None else f'___{{{p[1]}}}' for p in self.parts)
+        return ' '.join(
+            p if isinstance(p, str) else '___' if p[1] is None else f'___{{{p[1]}}}'
+            for p in self.parts
+        )
     def __repr__(self): return f'{type(self).__name__}({self.text})'
 
 # %% ../nbs/09_controls.ipynb #4cf1c504
@@ -234,51 +375,68 @@ def infill(self: DiffusionLM, text, n=1, seed=0, control=None, **kwargs): # text
     return self.sample(n, control=c & control if control is not None else c, seed=seed, **kwargs)
 
 # %% ../nbs/09_controls.ipynb #3f707a6f
-def open_places(ids, mask, # (batch, length)
-                stops, gen): # ids of . ! ?; CPU generator -> (batch, length) bool
-    "One gap a text: a sentence that is neither the first nor the last, or, where there is none, up to ten words in a row. START and END are never in it."
+def open_places(
+    ids, mask, stops, gen # (batch, length)
+): # ids of . ! ?; CPU generator -> (batch, length) bool
+    """One gap a text: a sentence that is neither the first nor the last, or, where there is none,
+    up to ten words in a row. START and END are never in it.
+    """
     out = torch.zeros_like(mask)
     for row, i, n in zip(out, ids, mask.sum(1).tolist()):
         ends = [k for k in range(1, n - 1) if int(i[k]) in stops]
         if len(ends) > 2:
             k = int(torch.randint(len(ends) - 2, (), generator=gen))
-            row[ends[k] + 1:ends[k + 1] + 1] = True
+            row[ends[k] + 1 : ends[k + 1] + 1] = True
         elif n > 2:
             m = int(torch.randint(1, min(10, n - 2) + 1, (), generator=gen))
             at = int(torch.randint(1, n - m, (), generator=gen))
-            row[at:at + m] = True
+            row[at : at + m] = True
     return out
 
 # %% ../nbs/09_controls.ipynb #b869f321
 class GapLM(DiffusionLM):
-    "A `DiffusionLM` (recipe tokens) that is trained to fill gaps and nothing else; it is loaded and sampled as any other."
-    def loss(self, ids, mask, # (batch, length)
-             gen, part=(0, 1)): # as in `DiffusionLM.loss` -> loss a word of the gap, dict of parts
+    """A `DiffusionLM` (recipe tokens) that is trained to fill gaps and nothing else; it is loaded
+    and sampled as any other.
+    """
+    def loss(
+        self, ids, mask, gen, part=(0, 1) # (batch, length)
+    ): # as in `DiffusionLM.loss` -> loss a word of the gap, dict of parts
         "Cross-entropy of the gap's words, the context being read clean."
         (B, L), dev, v, (r, R) = ids.shape, ids.device, self.vocab, part
-        gap = open_places(ids.cpu(), mask.cpu(), {v.ids[w] for w in '.!?' if w in v.ids}, gen).to(dev)
+        gap = open_places(ids.cpu(), mask.cpu(), {v.ids[w] for w in '.!?' if w in v.ids}, gen).to(
+            dev
+        )
         noisy = gap | ((ids == v.start) | (ids == v.end)) & mask
-        t = ((torch.rand(1, generator=gen) + torch.arange(B) / B) % 1)[torch.randperm(B, generator=gen)].to(dev)
-        t, noise, again = torch.where(noisy, t[:, None], 0.), torch.randn(B, L, self.dim, generator=gen).to(dev), torch.rand(1, generator=gen).item() < .5
+        t = ((torch.rand(1, generator=gen) + torch.arange(B) / B) % 1)[
+            torch.randperm(B, generator=gen)
+        ].to(dev)
+        t, noise, again = (
+            torch.where(noisy, t[:, None], 0.0),
+            torch.randn(B, L, self.dim, generator=gen).to(dev),
+            torch.rand(1, generator=gen).item() < 0.5,
+        )
         total = gap.sum()
         ids, mask, gap, noisy, t, noise = (u[r::R] for u in (ids, mask, gap, noisy, t, noise))
         with torch.autocast(dev.type, enabled=False):
             x0, E = self.emb(ids), self.emb.E
             x = torch.where(noisy[..., None], q_sample(x0, t, self.schedule, noise), x0)
             a, s = self.schedule.coefs(t)
-            evidence = ((a / s ** 2)[noisy] * x[noisy]) @ E.T
+            evidence = ((a / s**2)[noisy] * x[noisy]) @ E.T
             alone = (evidence + self.prior).softmax(-1)
             first, read = x0.clone(), self.read(ids)
             first[noisy], read[noisy] = alone @ E, alone @ self.read.weight
+
         def guess(cond): # log p(word) at the noisy places, and x̂_0
             h = self.net(x, t, mask, cond, read)[noisy]
             with torch.autocast(dev.type, enabled=False):
                 logp, x̂0 = (self.head(h.float()) + evidence).log_softmax(-1), x0.clone()
                 x̂0[noisy] = logp.exp() @ E
             return logp, x̂0
+
         cond = first
         if self.self_cond and again:
-            with torch.no_grad(): cond = guess(first)[1]
+            with torch.no_grad():
+                cond = guess(first)[1]
         logp, _ = guess(cond)
         ce = R * F.nll_loss(logp[gap[noisy]], ids[gap], reduction='sum') / total
         return ce, dict(ce=ce.detach())
@@ -286,18 +444,37 @@ class GapLM(DiffusionLM):
 def make_gaps(preset, examples, seed):
     "A fresh `GapLM` for these texts, and its batches."
     examples, vocab = fitting_texts(preset, examples, length := preset.model.get('length', 64))
-    counts = torch.bincount(torch.tensor([len(e.words) for e in examples]), minlength=length - 1).tolist()
-    return GapLM(vocab.words, length_counts=counts, **preset.model), text_batches(preset, examples, vocab, length, seed)
+    counts = torch.bincount(
+        torch.tensor([len(e.words) for e in examples]), minlength=length - 1
+    ).tolist()
+    return GapLM(vocab.words, length_counts=counts, **preset.model), text_batches(
+        preset, examples, vocab, length, seed
+    )
 
 KINDS['gaps'] = make_gaps
-WIDER = dict(mu=-2.45, s=.8, hi=2., lo=-10.)   # four times the numbers a word say it at a quarter of the SNR; and there are more words to tell apart
-PRESETS['roc-gaps'] = Preset('gaps', 'roc-triples', SMALL | dict(dim=64, dropout=0., schedule_args=WIDER), steps=12_000, min_count=60)
+WIDER = dict(
+    mu=-2.45, s=0.8, hi=2.0, lo=-10.0
+# four times the numbers a word say it at a quarter of the SNR; and there are more words to tell
+# apart
+)
+PRESETS['roc-gaps'] = Preset(
+    'gaps',
+    'roc-triples',
+    SMALL | dict(dim=64, dropout=0.0, schedule_args=WIDER),
+    steps=12_000,
+    min_count=60,
+)
 
 # %% ../nbs/09_controls.ipynb #de829ab5
-LABELS = 'S SBAR SBARQ SINV SQ NP VP PP ADJP ADVP QP PRN PRT INTJ NX NAC CONJP UCP FRAG RRC LST X WHNP WHADVP WHADJP WHPP'.split()
+LABELS = (
+    'S SBAR SBARQ SINV SQ NP VP PP ADJP ADVP QP PRN PRT INTJ NX NAC CONJP UCP FRAG RRC LST X WHNP'
+    ' WHADVP WHADJP WHPP'.split()
+)
 UPOS = 'ADJ ADP ADV AUX CCONJ DET INTJ NOUN NUM PART PRON PROPN PUNCT SCONJ SYM VERB X'.split()
-PENN = ("CC CD DT EX FW IN JJ JJR JJS LS MD NN NNS NNP NNPS PDT POS PRP PRP$ RB RBR RBS RP SYM TO UH VB VBD VBG VBN VBP VBZ WDT WP WP$ WRB "
-        "ADD AFX GW HYPH NFP XX $ # . , : `` '' -LRB- -RRB-").split()
+PENN = (
+    "CC CD DT EX FW IN JJ JJR JJS LS MD NN NNS NNP NNPS PDT POS PRP PRP$ RB RBR RBS RP SYM TO UH VB"
+    " VBD VBG VBN VBP VBZ WDT WP WP$ WRB ADD AFX GW HYPH NFP XX $ # . , : `` '' -LRB- -RRB-"
+).split()
 
 # %% ../nbs/09_controls.ipynb #c6bb7158
 def plain_label(label): # as a treebank writes it
@@ -305,42 +482,81 @@ def plain_label(label): # as a treebank writes it
     return label if label.startswith('-') else re.split('[-=|]', label)[0]
 
 def read_tree(text): # brackets, with or without ROOT, functions, traces, tags
-    "The `nltk.Tree` of a bracketed text; BadInput if it is none, or has a label or a tag that does not exist."
+    """The `nltk.Tree` of a bracketed text; BadInput if it is none, or has a label or a tag that
+    does not exist.
+    """
     from nltk import Tree
-    if not isinstance(text, str): raise BadInput(f'a tree is a string of brackets, not {str(text)[:80]}')
-    try: tree = Tree.fromstring(text)
-    except (ValueError, RecursionError) as e: raise BadInput(f'not a tree in brackets: {" ".join(str(e).split())[:200]}') from None
+
+    if not isinstance(text, str):
+        raise BadInput(f'a tree is a string of brackets, not {str(text)[:80]}')
+    try:
+        tree = Tree.fromstring(text)
+    except (ValueError, RecursionError) as e:
+        raise BadInput(f'not a tree in brackets: {" ".join(str(e).split())[:200]}') from None
+
     def clean(t): # without traces, and what holds nothing but traces
-        if isinstance(t, str): return t
-        label, below = plain_label(t.label()), [] if t.label() == '-NONE-' else [c for c in map(clean, t) if c is not None]
-        if not below: return None
-        known = LABELS + ['ROOT', 'TOP', ''] + (UPOS + PENN if len(below) == 1 and isinstance(below[0], str) else [])
-        if label not in known: raise BadInput(f'no label or tag {label!r}; labels are {" ".join(LABELS)}, tags those of UPOS or the Penn Treebank')
+        if isinstance(t, str):
+            return t
+        label, below = plain_label(t.label()), (
+            [] if t.label() == '-NONE-' else [c for c in map(clean, t) if c is not None]
+        )
+        if not below:
+            return None
+        known = (
+            LABELS
+            + ['ROOT', 'TOP', '']
+            + (UPOS + PENN if len(below) == 1 and isinstance(below[0], str) else [])
+        )
+        if label not in known:
+            raise BadInput(
+                f'no label or tag {label!r}; labels are {" ".join(LABELS)}, tags those of UPOS or'
+                ' the Penn Treebank'
+            )
         return Tree(label, below)
+
     tree = clean(tree)
-    if tree is None: raise BadInput(f'a tree without words: {text[:80]}')
-    while tree.label() in ('ROOT', 'TOP', '') and len(tree) == 1 and isinstance(tree[0], Tree): tree = tree[0]
-    if tree.label() in ('ROOT', 'TOP', ''): tree.set_label('S')
+    if tree is None:
+        raise BadInput(f'a tree without words: {text[:80]}')
+    while tree.label() in ('ROOT', 'TOP', '') and len(tree) == 1 and isinstance(tree[0], Tree):
+        tree = tree[0]
+    if tree.label() in ('ROOT', 'TOP', ''):
+        tree.set_label('S')
     return tree
 
 # %% ../nbs/09_controls.ipynb #24ff7d0a
 def tree_text(tree): # `nltk.Tree`
-    "Its brackets on one line; words that are brackets are written as the Penn Treebank writes them."
-    if isinstance(tree, str): return tree.replace('(', '-LRB-').replace(')', '-RRB-')
+    """Its brackets on one line; words that are brackets are written as the Penn Treebank writes
+    them.
+    """
+    if isinstance(tree, str):
+        return tree.replace('(', '-LRB-').replace(')', '-RRB-')
     return f'({tree.label()} {" ".join(map(tree_text, tree))})'
 
 # %% ../nbs/09_controls.ipynb #6bcd4be5
 def tree_spans(tree): # `nltk.Tree`
-    "The constituents: a list of (first word, last word, label), words counted from 0, outer before inner."
+    """The constituents: a list of (first word, last word, label), words counted from 0, outer
+    before inner.
+    """
     out, low = [], [t.label() for t in tree.subtrees() if len(t) == 1 and isinstance(t[0], str)]
-    tagged = any(l not in LABELS for l in low)                                 # else INTJ and X, which are tags and labels, are labels
+    tagged = any(
+        l not in LABELS for l in low
+    ) # else INTJ and X, which are tags and labels, are labels
+
     def walk(t, i): # -> number of the word after it
-        if isinstance(t, str) or len(t) == 1 and isinstance(t[0], str) and (t.label() not in LABELS or tagged and t.label() in UPOS): return i + 1   # a word, or its tag
+        if (
+            isinstance(t, str)
+            or len(t) == 1
+            and isinstance(t[0], str)
+            and (t.label() not in LABELS or tagged and t.label() in UPOS)
+        ):
+            return i + 1 # a word, or its tag
         at, j = len(out), i
         out.append(None)
-        for c in t: j = walk(c, j)
+        for c in t:
+            j = walk(c, j)
         out[at] = (i, j - 1, t.label())
         return j
+
     walk(tree, 0)
     return out
 
@@ -368,44 +584,71 @@ def spans_tree(chart, words): # {(first, last): label}, nested; list of str
     return whole[0] if len(whole) == 1 and isinstance(whole[0], Tree) else Tree('S', whole)
 
 # %% ../nbs/09_controls.ipynb #bcde5165
-def inside(s, # (batch, n, n) score of words i … j as a bracket; only i ≤ j is read
-           n, # (batch,) numbers of words
-           best=False): # the best bracketing instead of the sum over all
-    "log Σ over binary bracketings of exp(sum of scores), `(batch,)`: the inside algorithm; with `best` its maximum, CKY."
+def inside(
+    s, # (batch, n, n) score of words i … j as a bracket; only i ≤ j is read
+    n, # (batch,) numbers of words
+    best=False,
+): # the best bracketing instead of the sum over all
+    """log Σ over binary bracketings of exp(sum of scores), `(batch,)`: the inside algorithm; with
+    `best` its maximum, CKY.
+    """
     B, N, _ = s.shape
-    left, right = (s.new_full((B, N, N), -1e9) for _ in range(2))               # [b, i, w]: of the w+1 words from i on; [b, j, w]: up to j
+    left, right = (
+        s.new_full((B, N, N), -1e9) for _ in range(2)
+    ) # [b, i, w]: of the w+1 words from i on; [b, j, w]: up to j
     for w in range(N):
         z = s.diagonal(w, 1, 2)
         if w:
-            halves = left[:, :N - w, :w] + right[:, w:, :w].flip(-1)
+            halves = left[:, : N - w, :w] + right[:, w:, :w].flip(-1)
             z = z + (halves.max(-1).values if best else halves.logsumexp(-1))
-        left[:, :N - w, w] = z; right[:, w:, w] = z
+        left[:, : N - w, w] = z
+        right[:, w:, w] = z
     return left[torch.arange(B, device=s.device), 0, n - 1]
 
 # %% ../nbs/09_controls.ipynb #e057ca2d
 def brackets(s, n, best=False): # as in `inside`
-    "p(words i … j are a bracket), `(batch, n, n)`: the derivative of log Z. With `best` the 0 and 1 of the best bracketing."
+    """p(words i … j are a bracket), `(batch, n, n)`: the derivative of log Z. With `best` the 0 and
+    1 of the best bracketing.
+    """
     with torch.enable_grad():
         s = s.detach().requires_grad_()
         return torch.autograd.grad(inside(s, n, best).sum(), s)[0]
 
 # %% ../nbs/09_controls.ipynb #8008394b
-def gold_chart(trees, labels, N): # list of {(first, last): label}; {label: number from 1}; words of the longest text
-    "What a tree says of each span, `(batch, N, N)`: the number of its label; 0: no constituent; −1: it would cross one."
+def gold_chart(
+    trees,
+    labels,
+    N, # list of {(first, last): label}; {label: number from 1}; words of the longest text
+):
+    """What a tree says of each span, `(batch, N, N)`: the number of its label; 0: no constituent;
+    −1: it would cross one.
+    """
     K = max(1, max(map(len, trees)))
     a, b = torch.full((2, len(trees), K, 1, 1), -1).unbind()
     for x, t in enumerate(trees):
-        for k, (i, j) in enumerate(t): a[x, k], b[x, k] = i, j
+        for k, (i, j) in enumerate(t):
+            a[x, k], b[x, k] = i, j
     i, j = torch.arange(N)[:, None], torch.arange(N)
-    out = torch.where((((i < a) & (a <= j) & (j < b)) | ((a < i) & (i <= b) & (b < j))).any(1), -1, 0)
+    out = torch.where(
+        (((i < a) & (a <= j) & (j < b)) | ((a < i) & (i <= b) & (b < j))).any(1), -1, 0
+    )
     for x, t in enumerate(trees):
-        for (i, j), l in t.items(): out[x, i, j] = labels.get(l) or labels.get(l.split('+')[0], 0)   # a chain never seen: its outer label
+        for (i, j), l in t.items():
+            out[x, i, j] = labels.get(l) or labels.get(
+                l.split('+')[0], 0
+            ) # a chain never seen: its outer label
     return out
 
-def bracket_scores(s, chart=None): # (batch, n, n, labels) scores against ∅; as `gold_chart` makes it
-    "The score of each span as a bracket, `(batch, n, n)`: over all labels and ∅, or of what the chart allows."
+def bracket_scores(
+    s, # (batch, n, n, labels) scores against ∅
+    chart=None, # as `gold_chart` makes it
+):
+    """The score of each span as a bracket, `(batch, n, n)`: over all labels and ∅, or of what the
+    chart allows.
+    """
     s = F.pad(s, (1, 0))
-    if chart is None: return s.logsumexp(-1)
+    if chart is None:
+        return s.logsumexp(-1)
     return s.gather(-1, chart.clamp(min=0)[..., None])[..., 0].masked_fill(chart < 0, -1e4)
 
 def tree_log_prob(s, n, chart): # as in `bracket_scores` and `inside`
@@ -415,55 +658,115 @@ def tree_log_prob(s, n, chart): # as in `bracket_scores` and `inside`
 # %% ../nbs/09_controls.ipynb #7f4e2e86
 class SyntaxHead(nn.Module):
     "Tags of words, and scores of spans, from one feature vector a token."
-    def __init__(self, width, tags, labels, hidden=128): # of the features; how many tags, labels; units
+    def __init__(
+        self,
+        width,
+        tags,
+        labels,
+        hidden=128, # of the features; how many tags, labels; units
+    ):
         super().__init__()
-        self.tag, self.first, self.last = nn.Linear(width, tags), nn.Linear(2 * width, hidden), nn.Linear(2 * width, hidden)
+        self.tag, self.first, self.last = (
+            nn.Linear(width, tags),
+            nn.Linear(2 * width, hidden),
+            nn.Linear(2 * width, hidden),
+        )
         self.label = nn.Linear(hidden, labels)
-    def forward(self, h, # (batch, n + 2, width), START and END included
-                spans=True): # False: tags only
-        "Log-odds of the tags `(batch, n, tags)`, scores of the spans `(batch, n, n, labels)` or None."
+    def forward(
+        self, h, spans=True # (batch, n + 2, width), START and END included
+    ): # False: tags only
+        """Log-odds of the tags `(batch, n, tags)`, scores of the spans `(batch, n, n, labels)` or
+        None.
+        """
         w = h[:, 1:-1]
-        if not spans: return self.tag(w), None
-        first, last = self.first(torch.cat([w, h[:, :-2]], -1)), self.last(torch.cat([w, h[:, 2:]], -1))
+        if not spans:
+            return self.tag(w), None
+        first, last = self.first(torch.cat([w, h[:, :-2]], -1)), self.last(
+            torch.cat([w, h[:, 2:]], -1)
+        )
         return self.tag(w), self.label(F.relu(first[:, :, None] + last[:, None]))
 
-def syntax_loss(tag_odds, scores, n, tags, chart, has_tree): # as `SyntaxHead` gives them; (batch,); (batch, n), −1 where unknown; as `gold_chart`; (batch,)
+def syntax_loss(
+    tag_odds,
+    scores,
+    n,
+    tags,
+    chart,
+    # as `SyntaxHead` gives them; (batch,); (batch, n), −1 where unknown; as `gold_chart`; (batch,)
+    has_tree,
+):
     "−log p a word of the tags and of the tree, summed; and both."
     ce = F.cross_entropy(tag_odds.transpose(1, 2), tags, ignore_index=-1)
-    if not has_tree.any(): return ce, dict(tags=ce.detach(), tree=ce.detach() * 0)
-    tree = -tree_log_prob(scores[has_tree].float(), n[has_tree], chart[has_tree]).sum() / n[has_tree].sum()
+    if not has_tree.any():
+        return ce, dict(tags=ce.detach(), tree=ce.detach() * 0)
+    tree = (
+        -tree_log_prob(scores[has_tree].float(), n[has_tree], chart[has_tree]).sum()
+        / n[has_tree].sum()
+    )
     return ce + tree, dict(tags=ce.detach(), tree=tree.detach())
 
 # %% ../nbs/09_controls.ipynb #63191c4f
 class SyntaxClassifier(nn.Module, Pretrained):
     "p(tags | beliefs) and p(tree | beliefs): a small Transformer that reads word probabilities."
-    def __init__(self, tags: list, labels: list, # what it can tell
-                 vocab_size: int, dim: int = 16, # of the diffusion model
-                 width: int = 128, layers: int = 3, heads: int = 4, dropout: float = 0., # of the Transformer
-                 schedule: str = 'entropic', schedule_args: dict = None): # of the diffusion model
+    def __init__(
+        self,
+        tags: list,
+        labels: list, # what it can tell
+        vocab_size: int,
+        dim: int = 16, # of the diffusion model
+        width: int = 128,
+        layers: int = 3,
+        heads: int = 4,
+        dropout: float = 0.0, # of the Transformer
+        schedule: str = 'entropic',
+        schedule_args: dict = None, # of the diffusion model
+    ):
         super().__init__()
-        self.tags, self.labels, self.schedule = tags, labels, make_schedule(schedule, **(schedule_args or {}))
-        self.tag_ids, self.label_ids = {t: i for i, t in enumerate(tags)}, {l: i + 1 for i, l in enumerate(labels)}
-        self.register_buffer('E', torch.zeros(vocab_size, dim))                # the diffusion model's vectors, frozen
+        self.tags, self.labels, self.schedule = (
+            tags,
+            labels,
+            make_schedule(schedule, **(schedule_args or {})),
+        )
+        self.tag_ids, self.label_ids = {t: i for i, t in enumerate(tags)}, {
+            l: i + 1 for i, l in enumerate(labels)
+        }
+        self.register_buffer(
+            'E', torch.zeros(vocab_size, dim)
+        ) # the diffusion model's vectors, frozen
         self.read, self.norm = nn.Embedding(vocab_size, width), nn.LayerNorm(width)
-        self.blocks, self.head = nn.ModuleList(Block(width, heads, dropout) for _ in range(layers)), SyntaxHead(width, len(tags), len(labels))
-        nn.init.normal_(self.read.weight, std=.1)
+        self.blocks, self.head = nn.ModuleList(
+            Block(width, heads, dropout) for _ in range(layers)
+        ), SyntaxHead(width, len(tags), len(labels))
+        nn.init.normal_(self.read.weight, std=0.1)
     @classmethod
     def for_model(cls, lm, tags, labels, **kwargs): # `DiffusionLM`; as above
         "A fresh classifier for the beliefs of `lm`."
         config = lm._hub_mixin_config
-        self = cls(tags, labels, len(lm.vocab), lm.dim, **dict(schedule=config['schedule'], schedule_args=config['schedule_args']) | kwargs)
+        self = cls(
+            tags,
+            labels,
+            len(lm.vocab),
+            lm.dim,
+            **dict(schedule=config['schedule'], schedule_args=config['schedule_args']) | kwargs
+        )
         self.E.copy_(lm.emb.E.detach())
         return self
     def alone(self, x, t): # (batch, length, dim), (batch,)
-        "What each noisy vector says by itself, `(batch, length, vocab)`: Bayes' rule of chapter 04."
+        """What each noisy vector says by itself, `(batch, length, vocab)`: Bayes' rule of chapter
+        04.
+        """
         a, σ = self.schedule.coefs(t)
-        return (a / σ ** 2 * (x.float() @ self.E.T - a / 2 * self.E.pow(2).sum(-1))).softmax(-1)
-    def scores(self, p, mask, # (batch, length, vocab) beliefs, START and END included; (batch, length)
-               spans=True): # False: tags only
+        return (a / σ**2 * (x.float() @ self.E.T - a / 2 * self.E.pow(2).sum(-1))).softmax(-1)
+    def scores(
+        self,
+        p, # (batch, length, vocab) beliefs, START and END included
+        mask, # (batch, length)
+        spans=True, # False: tags only
+    ):
         "As `SyntaxHead` gives them."
         h = p @ self.read.weight
-        for b in self.blocks: h = b(h, mask[:, None, None])
+        for b in self.blocks:
+            h = b(h, mask[:, None, None])
         return self.head(self.norm(h), spans)
     def forward(self, p, mask, tags, chart, has_tree): # as in `scores` and `syntax_loss`
         "The loss and its parts: what `fit` calls."
@@ -471,42 +774,84 @@ class SyntaxClassifier(nn.Module, Pretrained):
 
 # %% ../nbs/09_controls.ipynb #801fab9d
 def make_syntax(preset, examples, seed):
-    "A fresh classifier of tags and trees for the beliefs of the diffusion model `preset.model['lm']`, and its batches; the examples have tags, and trees or None."
+    """A fresh classifier of tags and trees for the beliefs of the diffusion model
+    `preset.model['lm']`, and its batches; the examples have tags, and trees or None.
+    """
     args = dict(preset.model)
     lm = DiffusionLM.from_pretrained(args.pop('lm'))
     examples = [e for e in examples if e.tags and len(e.words) <= lm.length - 2]
-    if not examples: raise BadInput('no text with tags; a classifier of syntax needs texts with tags and trees, as the grammar has them')
+    if not examples:
+        raise BadInput(
+            'no text with tags; a classifier of syntax needs texts with tags and trees, as the'
+            ' grammar has them'
+        )
     read = [read_tree(e.tree) if e.tree else None for e in examples]
-    trees = [chains(tree_spans(t)) if t is not None and len(t.leaves()) == len(e.words) else None for e, t in zip(examples, read)]
-    labels = [l for l, n in Counter(l for t in trees if t for l in t.values()).most_common() if n >= 20 or '+' not in l]
+    trees = [
+        chains(tree_spans(t)) if t is not None and len(t.leaves()) == len(e.words) else None
+        for e, t in zip(examples, read)
+    ]
+    labels = [
+        l
+        for l, n in Counter(l for t in trees if t for l in t.values()).most_common()
+        if n >= 20 or '+' not in l
+    ]
     clf = SyntaxClassifier.for_model(lm, UPOS, labels, **args)
-    batches = Batches([lm.vocab.encode(e.words) for e in examples], lm.vocab.pad, preset.batch_size, seed)
+    batches = Batches(
+        [lm.vocab.encode(e.words) for e in examples], lm.vocab.pad, preset.batch_size, seed
+    )
+
     def at(step):
         ids, mask, rows = batches(step)
         gen, (B, L) = keyed_generator(seed, step), ids.shape
-        t = ((torch.rand(1, generator=gen) + torch.arange(B) / B) % 1)[torch.randperm(B, generator=gen)]
+        t = ((torch.rand(1, generator=gen) + torch.arange(B) / B) % 1)[
+            torch.randperm(B, generator=gen)
+        ]
         with torch.no_grad():
             x = q_sample(lm.emb(ids), t, lm.schedule, torch.randn(B, L, lm.dim, generator=gen))
-            p, k = clf.alone(x.to(clf.E.device), t.to(clf.E.device)).cpu(), torch.rand(B, generator=gen) < .6
+            p, k = (
+                clf.alone(x.to(clf.E.device), t.to(clf.E.device)).cpu(),
+                torch.rand(B, generator=gen) < 0.6,
+            )
             p[k] = lm.predict(x[k], t[k], mask[k])[0].exp()
         tags = torch.full((B, L - 2), -1)
-        for row, i in zip(tags, rows): row[:len(examples[i].tags)] = torch.tensor([clf.tag_ids[x] for x in examples[i].tags])
-        return p, mask, tags, gold_chart([trees[i] or {} for i in rows], clf.label_ids, L - 2), torch.tensor([trees[i] is not None for i in rows])
+        for row, i in zip(tags, rows):
+            row[: len(examples[i].tags)] = torch.tensor([clf.tag_ids[x] for x in examples[i].tags])
+        return (
+            p,
+            mask,
+            tags,
+            gold_chart([trees[i] or {} for i in rows], clf.label_ids, L - 2),
+            torch.tensor([trees[i] is not None for i in rows]),
+        )
+
     return clf, at
 
 KINDS['syntax'] = make_syntax
-PRESETS['grammar-syntax'] = Preset('syntax', 'grammar', dict(lm='grammar', width=64, layers=2), steps=600, lr=2e-3, min_count=0, precision='no')
+PRESETS['grammar-syntax'] = Preset(
+    'syntax',
+    'grammar',
+    dict(lm='grammar', width=64, layers=2),
+    steps=600,
+    lr=2e-3,
+    min_count=0,
+    precision='no',
+)
 
 # %% ../nbs/09_controls.ipynb #eb4fd0d7
-def lean(log_prob, # (batch, length, vocab) probabilities -> (batch,) log P(control)
-         logp, # (batch, length, vocab); −inf where a word cannot stand
-         strength=1., # with one step 1: Bayes' rule to first order; 0: nothing happens
-         inner=1): # steps, each from where the one before arrived; k of them count the evidence about k times
-    "Word probabilities given a control that only a network can tell, like `logp`: q ∝ p·exp(strength · ∂ log P/∂p)."
+def lean(
+    log_prob, # (batch, length, vocab) probabilities -> (batch,) log P(control)
+    logp, # (batch, length, vocab); −inf where a word cannot stand
+    strength=1.0, # with one step 1: Bayes' rule to first order; 0: nothing happens
+    # steps, each from where the one before arrived; k of them count the evidence about k times
+    inner=1,
+):
+    """Word probabilities given a control that only a network can tell, like `logp`: q ∝
+    p·exp(strength · ∂ log P/∂p).
+    """
     for _ in range(inner):
         with torch.enable_grad():
             p = logp.detach().exp().requires_grad_()
-            g, = torch.autograd.grad(log_prob(p).sum(), p)
+            (g,) = torch.autograd.grad(log_prob(p).sum(), p)
         logp = (logp + strength * g.nan_to_num(0, 0, 0)).log_softmax(-1)
     return logp.exp()
 
@@ -518,13 +863,19 @@ def syntax_reader(name): # of a shipped model, or a folder
 
 def reads(reader, lm): # a `SyntaxClassifier`, a `DiffusionLM`
     "Was the classifier trained on this model's beliefs?"
-    return reader.E.shape == lm.emb.E.shape and (reader.E.to(lm.device) - lm.emb.E).abs().max() < .05
+    return (
+        reader.E.shape == lm.emb.E.shape and (reader.E.to(lm.device) - lm.emb.E).abs().max() < 0.05
+    )
 
 def reader_for(lm): # `DiffusionLM`
     "The shipped classifier that was trained on this model's beliefs."
     for name in shipped(('tags', 'labels', 'vocab_size')):
-        if reads(syntax_reader(name), lm): return syntax_reader(name)
-    raise BadInput('no classifier of syntax is shipped for this model; train one (dlm-train e2e-syntax --data YOUR_TEXTS --lm YOUR_MODEL --out FOLDER) and give it: --classifier FOLDER, or reader=…')
+        if reads(syntax_reader(name), lm):
+            return syntax_reader(name)
+    raise BadInput(
+        'no classifier of syntax is shipped for this model; train one (dlm-train e2e-syntax --data'
+        ' YOUR_TEXTS --lm YOUR_MODEL --out FOLDER) and give it: --classifier FOLDER, or reader=…'
+    )
 
 @cache
 def warn_once(message):
@@ -532,15 +883,28 @@ def warn_once(message):
     print(message, file=sys.stderr)
 
 class Syntactic(Control):
-    "A wish about tags or tree; `reader` is a `SyntaxClassifier`, by default the one that is shipped with the model."
-    size, inner, spans = 1., 1, True # how far and how often it leans at each diffusion step; False: tags are enough
+    """A wish about tags or tree; `reader` is a `SyntaxClassifier`, by default the one that is
+    shipped with the model.
+    """
+    size, inner, spans = (
+        1.0,
+        1,
+        True,
+    ) # how far and how often it leans at each diffusion step; False: tags are enough
     reader = given = None # the classifier in use, and the one that was asked for
     def bind(self, lm):
         "Find the reader; BadInput if it belongs to another model."
-        if not lm.mask_pads: raise BadInput(f'{type(self).__name__} needs a model that knows the length beforehand (mask_pads)')
+        if not lm.mask_pads:
+            raise BadInput(
+                f'{type(self).__name__} needs a model that knows the length beforehand (mask_pads)'
+            )
         r = self.given or self.reader
         if r is None or not reads(r, lm):
-            if self.given is not None: raise BadInput('the classifier of syntax was trained for another model; train one for this model')
+            if self.given is not None:
+                raise BadInput(
+                    'the classifier of syntax was trained for another model; train one for this'
+                    ' model'
+                )
             r = reader_for(lm)
         self.reader = r.to(lm.device)
         return super().bind(lm)
@@ -554,11 +918,19 @@ class Syntactic(Control):
         raise NotImplementedError
     def log_prob(self, logp, mask):
         "log P(control | beliefs), `(batch,)`."
-        return self.told([self] * len(logp), *self.reader.scores(logp.exp(), mask, self.spans), mask.sum(1) - 2)
-    def posteriors(self, controls, # of this kind, one a row
-                   logp, mask, strength=1.):
+        return self.told(
+            [self] * len(logp), *self.reader.scores(logp.exp(), mask, self.spans), mask.sum(1) - 2
+        )
+    def posteriors(self, controls, logp, mask, strength=1.0): # of this kind, one a row
         "Word probabilities of each row given its wish, like `logp`."
-        return lean(lambda p: self.told(controls, *self.reader.scores(p, mask, self.spans), mask.sum(1) - 2), logp, strength * self.size, self.inner)
+        return lean(
+            lambda p: self.told(
+                controls, *self.reader.scores(p, mask, self.spans), mask.sum(1) - 2
+            ),
+            logp,
+            strength * self.size,
+            self.inner,
+        )
     def posterior(self, logp, mask, strength=1.):
         "Word probabilities given the wish, like `logp`."
         return self.posteriors([self] * len(logp), logp, mask, strength)
@@ -566,7 +938,9 @@ class Syntactic(Control):
         "How well the text obeys, 0 to 1, as the judge sees it."
         raise NotImplementedError
     def check(self, words):
-        "Does the text obey wholly, its length too, as the shipped judge sees it? (Chapter 10 sets `make_judge`.)"
+        """Does the text obey wholly, its length too, as the shipped judge sees it? (Chapter 10 sets
+        `make_judge`.)
+        """
         n, _ = self.plan(None, None)
         return n in (None, len(words)) and self.score(words, self.make_judge()) == 1
 
@@ -576,8 +950,10 @@ class PartsOfSpeech(Syntactic):
     spans, inner = False, 3
     def __init__(self, tags, reader=None): # list of str, or one string with spaces
         self.tags = tags.split() if isinstance(tags, str) else list(tags)
-        if not self.tags: raise BadInput('no tags are wanted')
-        if wrong := [t for t in self.tags if t not in UPOS]: raise BadInput(f'no tag {str(wrong[0])[:50]!r}; there are {" ".join(UPOS)}')
+        if not self.tags:
+            raise BadInput('no tags are wanted')
+        if wrong := [t for t in self.tags if t not in UPOS]:
+            raise BadInput(f'no tag {str(wrong[0])[:50]!r}; there are {" ".join(UPOS)}')
         self.min_words, self.given, self.label_key = len(self.tags), reader, ('pos', *self.tags)
     def plan(self, lm, gen):
         "A word for each tag."
@@ -585,11 +961,18 @@ class PartsOfSpeech(Syntactic):
     @staticmethod
     def told(controls, tag_odds, scores, n):
         k = torch.full(tag_odds.shape[:2], -1)
-        for row, c in zip(k, controls): row[:len(c.tags)] = torch.tensor([c.reader.tag_ids[t] for t in c.tags])
-        return -F.cross_entropy(tag_odds.transpose(1, 2), k.to(tag_odds.device), ignore_index=-1, reduction='none').sum(1)
+        for row, c in zip(k, controls):
+            row[: len(c.tags)] = torch.tensor([c.reader.tag_ids[t] for t in c.tags])
+        return -F.cross_entropy(
+            tag_odds.transpose(1, 2), k.to(tag_odds.device), ignore_index=-1, reduction='none'
+        ).sum(1)
     def score(self, words, judge):
-        "The share of the wished tags that stand in their places; a longer text is cut, and what is missing is wrong."
-        return sum(a == b for a, b in zip(judge.tag(list(words)[:len(self.tags)]), self.tags)) / len(self.tags)
+        """The share of the wished tags that stand in their places; a longer text is cut, and what
+        is missing is wrong.
+        """
+        return sum(
+            a == b for a, b in zip(judge.tag(list(words)[: len(self.tags)]), self.tags)
+        ) / len(self.tags)
     def __repr__(self): return f'PartsOfSpeech({" ".join(self.tags)!r})'
 
 # %% ../nbs/09_controls.ipynb #48fd807f
@@ -599,80 +982,163 @@ def tree_f1(a, b): # lists of (first, last, label)
     return 2 * sum((a & b).values()) / (sum(a.values()) + sum(b.values())) if a or b else 1.
 
 class SyntaxTree(Syntactic):
-    "The text has this tree; of its leaves only the number matters: SyntaxTree('(S (NP _ _) (VP _ (NP _)) _)')."
+    """The text has this tree; of its leaves only the number matters: SyntaxTree('(S (NP _ _) (VP _
+    (NP _)) _)').
+    """
     inner = 3
     def __init__(self, tree, reader=None): # brackets, or an `nltk.Tree`
         self.tree = read_tree(tree_text(tree) if hasattr(tree, 'leaves') else tree)
         self.spans, self.n = tree_spans(self.tree), len(self.tree.leaves())
-        self.chart, self.min_words, self.given, self.label_key = chains(self.spans), self.n, reader, ('tree', self.n, *self.spans)
+        self.chart, self.min_words, self.given, self.label_key = (
+            chains(self.spans),
+            self.n,
+            reader,
+            ('tree', self.n, *self.spans),
+        )
     def bind(self, lm):
-        "As `Syntactic`; a label that the reader has never seen is said on stderr, and cannot be steered for."
+        """As `Syntactic`; a label that the reader has never seen is said on stderr, and cannot be
+        steered for.
+        """
         super().bind(lm)
         known = {x for l in self.reader.labels for x in l.split('+')}
-        if wrong := sorted({l for *_, l in self.spans} - known): warn_once(f'the model has no texts with {wrong[0]}, it knows {" ".join(sorted(known))}; that bracket is not steered for')
+        if wrong := sorted({l for *_, l in self.spans} - known):
+            warn_once(
+                f'the model has no texts with {wrong[0]}, it knows {" ".join(sorted(known))}; that'
+                ' bracket is not steered for'
+            )
         return self
     def plan(self, lm, gen):
         "A word for each leaf."
         return self.n, {}
     @staticmethod
     def told(controls, tag_odds, scores, n):
-        return tree_log_prob(scores, n, gold_chart([c.chart for c in controls], controls[0].reader.label_ids, scores.shape[1]).to(scores.device))
+        return tree_log_prob(
+            scores,
+            n,
+            gold_chart(
+                [c.chart for c in controls], controls[0].reader.label_ids, scores.shape[1]
+            ).to(scores.device),
+        )
     def score(self, words, judge):
-        "F1 of the constituents; the text is cut, or filled up with full stops, to the tree's length."
-        return tree_f1(tree_spans(judge.parse((list(words) + ['.'] * self.n)[:self.n])), self.spans)
+        """F1 of the constituents; the text is cut, or filled up with full stops, to the tree's
+        length.
+        """
+        return tree_f1(
+            tree_spans(judge.parse((list(words) + ['.'] * self.n)[: self.n])), self.spans
+        )
     def __repr__(self): return f'SyntaxTree({tree_text(self.tree)!r})'
 
 # %% ../nbs/09_controls.ipynb #94eefc5f
 class SyntaxSpan(Syntactic):
-    "Words `first` to `last` are a constituent with this label: SyntaxSpan(3, 5, 'PP'); words are counted from 0, START is none."
+    """Words `first` to `last` are a constituent with this label: SyntaxSpan(3, 5, 'PP'); words are
+    counted from 0, START is none.
+    """
     size = 4.
     def __init__(self, first, last, label, reader=None):
-        if any(not isinstance(i, int) or isinstance(i, bool) for i in (first, last)) or not 0 <= first <= last: raise BadInput(f'a span is its first and last word, counted from 0, not {str(first)[:20]} to {str(last)[:20]}')
+        if (
+            any(not isinstance(i, int) or isinstance(i, bool) for i in (first, last))
+            or not 0 <= first <= last
+        ):
+            raise BadInput(
+                f'a span is its first and last word, counted from 0, not {str(first)[:20]} to'
+                f' {str(last)[:20]}'
+            )
         self.first, self.last, self.label = first, last, plain_label(str(label))
-        if self.label not in LABELS: raise BadInput(f'no label {str(label)[:50]!r}; there are {" ".join(LABELS)}')
-        self.min_words, self.given, self.label_key = last + 1, reader, ('spans', first, last, self.label)
+        if self.label not in LABELS:
+            raise BadInput(f'no label {str(label)[:50]!r}; there are {" ".join(LABELS)}')
+        self.min_words, self.given, self.label_key = (
+            last + 1,
+            reader,
+            ('spans', first, last, self.label),
+        )
     def bind(self, lm):
         "As `Syntactic`; BadInput also if the reader has never seen the label."
         super().bind(lm)
-        if not any(self.label in l.split('+') for l in self.reader.labels): raise BadInput(f'the model has no texts with {self.label}; it knows {" ".join(sorted({x for l in self.reader.labels for x in l.split("+")}))}')
+        if not any(self.label in l.split('+') for l in self.reader.labels):
+            raise BadInput(
+                f'the model has no texts with {self.label}; it knows'
+                f' {" ".join(sorted({x for l in self.reader.labels for x in l.split("+")}))}'
+            )
         return self
     @staticmethod
     def told(controls, tag_odds, scores, n):
         reader, free = controls[0].reader, bracket_scores(scores)
-        cross = gold_chart([{(c.first, c.last): reader.labels[0]} for c in controls], reader.label_ids, scores.shape[1]).to(scores.device) < 0
+        cross = (
+            gold_chart(
+                [{(c.first, c.last): reader.labels[0]} for c in controls],
+                reader.label_ids,
+                scores.shape[1],
+            ).to(scores.device)
+            < 0
+        )
         held = free.masked_fill(cross, -1e4)
-        for b, c in enumerate(controls): held[b, c.first, c.last] = scores[b, c.first, c.last, [c.label in l.split('+') for l in reader.labels]].logsumexp(-1)
+        for b, c in enumerate(controls):
+            held[b, c.first, c.last] = scores[
+                b, c.first, c.last, [c.label in l.split('+') for l in reader.labels]
+            ].logsumexp(-1)
         return inside(held, n) - inside(free, n)
     def score(self, words, judge):
         "1 if the judge's tree has the span with its label, else 0."
-        return float((self.first, self.last, self.label) in tree_spans(judge.parse(words))) if words else 0.
+        return (
+            float((self.first, self.last, self.label) in tree_spans(judge.parse(words)))
+            if words
+            else 0.0
+        )
     def __repr__(self): return f'SyntaxSpan({self.first}, {self.last}, {self.label!r})'
 
 # %% ../nbs/09_controls.ipynb #29af1cba
 class ByReader(nn.Module):
-    "Wishes about syntax as `LatentGuide` asks for them: label k is wish k, and log p(wish | x_t, t) is the reader's."
+    """Wishes about syntax as `LatentGuide` asks for them: label k is wish k, and log p(wish | x_t,
+    t) is the reader's.
+    """
     def __init__(self, reader, wishes): # `SyntaxClassifier`; controls with a `label_key`
         super().__init__()
-        self.reader, self.wishes, self.labels, self.schedule = reader, wishes, [w.label_key for w in wishes], reader.schedule
-        for w in wishes: w.reader = w.given = reader
+        self.reader, self.wishes, self.labels, self.schedule = (
+            reader,
+            wishes,
+            [w.label_key for w in wishes],
+            reader.schedule,
+        )
+        for w in wishes:
+            w.reader = w.given = reader
     @property
     def E(self):
         "The vectors of the words, `(vocab, dim)`."
         return self.reader.E
-    def log_prob(self, x, t, mask, index): # (batch, length, dim), (batch,), (batch, length); (batch, k) label numbers, −1 where there are fewer
+    def log_prob(
+        self,
+        x,
+        t,
+        mask,
+        # (batch, length, dim), (batch,), (batch, length); (batch, k) label numbers, −1 where there
+        # are fewer
+        index,
+    ):
         "log p(wish | x_t, t), summed over a row's wishes, `(batch,)`."
         tags, scores = self.reader.scores(self.reader.alone(x, t), mask)
         total, n = x.new_zeros(len(x)), mask.sum(1) - 2
         for col in index.view(len(x), -1).T:
-            for rows, kind in rows_by(col.tolist(), lambda k: type(self.wishes[k]) if k >= 0 else None):
-                total = total.index_add(0, torch.tensor(rows, device=x.device), kind.told([self.wishes[col[b]] for b in rows], tags[rows], scores[rows], n[rows]))
+            for rows, kind in rows_by(
+                col.tolist(), lambda k: type(self.wishes[k]) if k >= 0 else None
+            ):
+                total = total.index_add(
+                    0,
+                    torch.tensor(rows, device=x.device),
+                    kind.told(
+                        [self.wishes[col[b]] for b in rows], tags[rows], scores[rows], n[rows]
+                    ),
+                )
         return total
 
 class Jointly(nn.Module):
     "Several classifiers as one: their labels in a row, their log-probabilities added."
     def __init__(self, parts): # each with `labels`, `E`, `schedule` and `log_prob`
         super().__init__()
-        self.parts, self.labels, self.schedule = nn.ModuleList(parts), [l for p in parts for l in p.labels], parts[0].schedule
+        self.parts, self.labels, self.schedule = (
+            nn.ModuleList(parts),
+            [l for p in parts for l in p.labels],
+            parts[0].schedule,
+        )
     @property
     def E(self):
         "The vectors of the words, `(vocab, dim)`."
@@ -690,69 +1156,156 @@ class Jointly(nn.Module):
 def make_labels(preset, examples, seed):
     "A fresh classifier of the texts' own labels, and its batches."
     said = [dict(e.mr).get('label') for e in examples]
-    if None in said or len(set(said)) < 2: raise BadInput('a classifier needs JSONL rows with a "text" and a "label", and two different labels at least')
+    if None in said or len(set(said)) < 2:
+        raise BadInput(
+            'a classifier needs JSONL rows with a "text" and a "label", and two different labels at'
+            ' least'
+        )
     labels = sorted(set(said))
-    return label_classifier(preset, examples, labels, F.one_hot(torch.tensor([labels.index(l) for l in said]), len(labels)).float(), seed)
+    return label_classifier(
+        preset,
+        examples,
+        labels,
+        F.one_hot(torch.tensor([labels.index(l) for l in said]), len(labels)).float(),
+        seed,
+    )
 
 class Label(Control):
-    "The text is of this class; obeyed by a classifier that was trained on labelled texts: ByClassifier(Label('calm'), guide)."
+    """The text is of this class; obeyed by a classifier that was trained on labelled texts:
+    ByClassifier(Label('calm'), guide).
+    """
     def __init__(self, label): self.label_key = label
     def __repr__(self): return f'Label({self.label_key!r})'
 
 KINDS['labels'] = make_labels
-PRESETS['e2e-labels'] = Preset('labels', 'e2e', dict(lm='e2e', width=128, layers=3, heads=4, dropout=0.), steps=1_000, lr=2e-3, precision='no')
-PRESETS['grammar-labels'] = Preset('labels', 'grammar', dict(lm='grammar', width=64, layers=2, heads=4), batch_size=32, steps=120, lr=3e-3, warmup=10, ema=.98, min_count=0, precision='no')
+PRESETS['e2e-labels'] = Preset(
+    'labels',
+    'e2e',
+    dict(lm='e2e', width=128, layers=3, heads=4, dropout=0.0),
+    steps=1_000,
+    lr=2e-3,
+    precision='no',
+)
+PRESETS['grammar-labels'] = Preset(
+    'labels',
+    'grammar',
+    dict(lm='grammar', width=64, layers=2, heads=4),
+    batch_size=32,
+    steps=120,
+    lr=3e-3,
+    warmup=10,
+    ema=0.98,
+    min_count=0,
+    precision='no',
+)
 
 # %% ../nbs/09_controls.ipynb #5dfcb6f4
 TASKS = ['semantic', 'length', 'pos', 'tree', 'spans']
-_FORMS = dict(semantic='["food", ":", "French"]', length='a whole number', pos='{"pos": ["DET", "NOUN", …]}', tree='{"tree": "(S (NP …) …)"}', spans='{"spans": [[3, 5, "PP"]]}')
+_FORMS = dict(
+    semantic='["food", ":", "French"]',
+    length='a whole number',
+    pos='{"pos": ["DET", "NOUN", …]}',
+    tree='{"tree": "(S (NP …) …)"}',
+    spans='{"spans": [[3, 5, "PP"]]}',
+)
 
 def split_task(task): # names joined by + -> list, in the order of TASKS
     "The names of the tasks; BadInput if one does not exist."
     tasks = task.split('+')
-    if wrong := [t for t in tasks if t not in TASKS]: raise BadInput(f'no task {wrong[0]!r}; there are {", ".join(TASKS)}, and several joined by +')
+    if wrong := [t for t in tasks if t not in TASKS]:
+        raise BadInput(
+            f'no task {wrong[0]!r}; there are {", ".join(TASKS)}, and several joined by +'
+        )
     return sorted(set(tasks), key=TASKS.index)
 
-def real_words(target): # the released format -> (numbers of the words that are none of START, END, newline), or None without words
+def real_words(
+    # the released format -> (numbers of the words that are none of START, END, newline), or None
+    # without words
+    target,
+):
     "Which of `words_` are words: the released sentences carry START, END and a newline."
     w = target.get('words_')
-    if w is None: return None
-    if not (isinstance(w, list) and all(isinstance(x, str) for x in w)): raise BadInput('words_ is a list of strings')
+    if w is None:
+        return None
+    if not (isinstance(w, list) and all(isinstance(x, str) for x in w)):
+        raise BadInput('words_ is a list of strings')
     return [k for k, x in enumerate(w) if x.strip() and x not in ('START', 'END')]
 
 def single_control(task, target): # one task name; a parsed JSON target that has its key -> Control
     "The control that a target of one task asks for."
-    wrong, words = BadInput(f'a target of {task} is {_FORMS[task]}, not {json.dumps(target, ensure_ascii=False)[:100]}'), real_words(target) if isinstance(target, dict) else None
+    wrong, words = BadInput(
+        f'a target of {task} is {_FORMS[task]}, not {json.dumps(target, ensure_ascii=False)[:100]}'
+    ), (real_words(target) if isinstance(target, dict) else None)
     if task == 'length':
-        if isinstance(target, dict): target = target.get('length')
+        if isinstance(target, dict):
+            target = target.get('length')
         return Length(target)
     if task == 'semantic':
-        if isinstance(target, dict): target = target.get('semantic', target.get('attr'))
-        if not (isinstance(target, list) and all(isinstance(w, str) for w in target) and ':' in target): raise wrong
+        if isinstance(target, dict):
+            target = target.get('semantic', target.get('attr'))
+        if not (
+            isinstance(target, list) and all(isinstance(w, str) for w in target) and ':' in target
+        ):
+            raise wrong
         i = target.index(':')
-        return SemanticContent(' '.join(target[:i]), ' '.join(w for w in target[i + 1:] if w.strip()))
+        return SemanticContent(
+            ' '.join(target[:i]), ' '.join(w for w in target[i + 1 :] if w.strip())
+        )
     value = target.get(task) if isinstance(target, dict) else target
     if task == 'pos':
-        if not (isinstance(value, list) and all(isinstance(t, str) for t in value)): raise wrong
+        if not (isinstance(value, list) and all(isinstance(t, str) for t in value)):
+            raise wrong
         if words is not None:
-            if len(value) != len(target['words_']): raise BadInput(f'{len(value)} tags for {len(target["words_"])} words_')
+            if len(value) != len(target['words_']):
+                raise BadInput(f'{len(value)} tags for {len(target["words_"])} words_')
             value = [value[k] for k in words]
         return PartsOfSpeech([t for t in value if t not in ('START', 'END')])
     if task == 'tree':
-        if not isinstance(value, str): raise wrong
+        if not isinstance(value, str):
+            raise wrong
         return SyntaxTree(re.sub(r'\(_SP\s*(\\n)?\s*\)', '', value))
-    if not (isinstance(value, list) and value and all(isinstance(x, list) and len(x) == 3 for x in value)): raise wrong
+    if not (
+        isinstance(value, list)
+        and value
+        and all(isinstance(x, list) and len(x) == 3 for x in value)
+    ):
+        raise wrong
     spans = [SyntaxSpan(*x) for x in value]
-    if words is not None and (out := [x for x in spans if x.last >= len(words)]): raise BadInput(f'the span {out[0].first} to {out[0].last} lies outside the {len(words)} words')
+    if words is not None and (out := [x for x in spans if x.last >= len(words)]):
+        raise BadInput(
+            f'the span {out[0].first} to {out[0].last} lies outside the {len(words)} words'
+        )
     return spans[0] if len(spans) == 1 else All(*spans)
 
 def target_control(task, target): # task names joined by +; one parsed JSON target -> Control
-    "The control that a target of the released format asks for. Of several, those that judge place by place come first, and what must not fail last."
+    """The control that a target of the released format asks for. Of several, those that judge place
+    by place come first, and what must not fail last.
+    """
     tasks = split_task(task)
-    if len(tasks) == 1: return single_control(tasks[0], target)
-    keys = {t: next((k for k in ((t, 'attr') if t == 'semantic' else (t,)) if isinstance(target, dict) and k in target), None) for t in tasks}
-    if None in keys.values(): raise BadInput(f'a target of {"+".join(tasks)} is an object with the keys {", ".join("attr" if t == "semantic" else t for t in tasks)}')
-    return All(*(single_control(t, target) for t in sorted(tasks, key=['pos', 'tree', 'spans', 'length', 'semantic'].index)))
+    if len(tasks) == 1:
+        return single_control(tasks[0], target)
+    keys = {
+        t: next(
+            (
+                k
+                for k in ((t, 'attr') if t == 'semantic' else (t,))
+                if isinstance(target, dict) and k in target
+            ),
+            None,
+        )
+        for t in tasks
+    }
+    if None in keys.values():
+        raise BadInput(
+            f'a target of {"+".join(tasks)} is an object with the keys'
+            f' {", ".join("attr" if t == "semantic" else t for t in tasks)}'
+        )
+    return All(
+        *(
+            single_control(t, target)
+            for t in sorted(tasks, key=['pos', 'tree', 'spans', 'length', 'semantic'].index)
+        )
+    )
 
 def read_targets(path, task): # -> list of (target as written, Control)
     "Targets of a file, one JSON a line; a broken one is named by its line."
@@ -765,179 +1318,398 @@ def read_targets(path, task): # -> list of (target as written, Control)
     return out
 
 # %% ../nbs/09_controls.ipynb #270eb4f5
-def read_rows(path, repair=False): # repair: take a last row that was cut off out of the file, so that it can be gone on with
-    "The finished rows of a JSONL file that may be cut off at its end; BadInput if it holds anything else."
+def read_rows(
+    path,
+    # repair: take a last row that was cut off out of the file, so that it can be gone on with
+    repair=False,
+):
+    """The finished rows of a JSONL file that may be cut off at its end; BadInput if it holds
+    anything else.
+    """
     path = Path(path)
-    if not path.exists(): return []
-    if not path.is_file(): raise BadInput(f'{path} is not a file; name one for the rows')
+    if not path.exists():
+        return []
+    if not path.is_file():
+        raise BadInput(f'{path} is not a file; name one for the rows')
     data, rows, good = path.read_bytes(), [], 0
     foreign = BadInput(f'{path} holds something else than rows of texts; name another file')
     for n, line in enumerate(data.splitlines(keepends=True), 1):
-        if not line.lstrip().startswith(b'{"task"'): raise foreign
-        try: row = parse_json(line.decode('utf8'), f'{path}, line {n}')
+        if not line.lstrip().startswith(b'{"task"'):
+            raise foreign
+        try:
+            row = parse_json(line.decode('utf8'), f'{path}, line {n}')
         except (BadInput, UnicodeDecodeError):
-            if good + len(line) == len(data) and not line.endswith(b'\n'): break      # cut off
+            if good + len(line) == len(data) and not line.endswith(b'\n'):
+                break # cut off
             raise foreign from None
-        if not (isinstance(row, dict) and all(isinstance(row.get(k), str) for k in ('task', 'method', 'model')) and isinstance(row.get('texts'), list) and row['texts'] and all(isinstance(t, str) for t in row['texts'])):
-            raise BadInput(f'{path}, line {n}: a row has task, method and model, and a list of texts')
-        if repair and not line.endswith(b'\n'): break                                  # whole, but its end was not written: done again
-        rows.append(row); good += len(line)
+        if not (
+            isinstance(row, dict)
+            and all(isinstance(row.get(k), str) for k in ('task', 'method', 'model'))
+            and isinstance(row.get('texts'), list)
+            and row['texts']
+            and all(isinstance(t, str) for t in row['texts'])
+        ):
+            raise BadInput(
+                f'{path}, line {n}: a row has task, method and model, and a list of texts'
+            )
+        if repair and not line.endswith(b'\n'):
+            break # whole, but its end was not written: done again
+        rows.append(row)
+        good += len(line)
     if repair and good < len(data):
-        with open(path, 'rb+') as f: f.truncate(good)
+        with open(path, 'rb+') as f:
+            f.truncate(good)
     return rows
 
-def rows_begun(out, targets, n, inputs=None, **settings): # targets: as written in rows; inputs: file that they come from; settings: of every row -> {number: row}
-    "The rows that stand in `out` already; BadInput if they were made with other settings or for other targets."
-    if Path(out).is_dir(): raise BadInput(f'{out} is a folder; name a file for the rows')
-    if inputs and Path(out).exists() and Path(inputs).exists() and Path(out).samefile(inputs): raise BadInput(f'--out is the file that is read, {out}; name another one')
+def rows_begun(
+    out,
+    targets,
+    n,
+    inputs=None,
+    # targets: as written in rows; inputs: file that they come from; settings: of every row ->
+    # {number: row}
+    **settings,
+):
+    """The rows that stand in `out` already; BadInput if they were made with other settings or for
+    other targets.
+    """
+    if Path(out).is_dir():
+        raise BadInput(f'{out} is a folder; name a file for the rows')
+    if inputs and Path(out).exists() and Path(inputs).exists() and Path(out).samefile(inputs):
+        raise BadInput(f'--out is the file that is read, {out}; name another one')
     done = {}
     for r in read_rows(out):
         for k, v in settings.items():
-            if r.get(k) != v: raise BadInput(f'{out} holds rows with {k} {r.get(k)}, not {v}; give another --out')
-        if len(r['texts']) != n: raise BadInput(f'{out} holds rows of {len(r["texts"])} texts, not {n}; give another --out')
+            if r.get(k) != v:
+                raise BadInput(f'{out} holds rows with {k} {r.get(k)}, not {v}; give another --out')
+        if len(r['texts']) != n:
+            raise BadInput(
+                f'{out} holds rows of {len(r["texts"])} texts, not {n}; give another --out'
+            )
         j = r.get('number')
-        if not isinstance(j, int) or not (j >= len(targets) or r.get('target') == targets[j]): raise BadInput(f'{out} holds rows of other targets; give another --out')
+        if not isinstance(j, int) or not (j >= len(targets) or r.get('target') == targets[j]):
+            raise BadInput(f'{out} holds rows of other targets; give another --out')
         done[j] = r
     read_rows(out, repair=True)
     return done
 
-def run_targets(lm, controls, n, rows, emit, seed=0, steps=50, block=64, progress=None, **kwargs): # rows: indices to do; emit(index, texts, seconds)
-    "Sample n texts for each target, several targets a batch; a text depends on seed, target number and its own number only."
+def run_targets(
+    lm,
+    controls,
+    n,
+    rows,
+    emit,
+    seed=0,
+    steps=50,
+    block=64,
+    progress=None,
+    **kwargs, # rows: indices to do; emit(index, texts, seconds)
+):
+    """Sample n texts for each target, several targets a batch; a text depends on seed, target
+    number and its own number only.
+    """
     per = max(1, block // n)
     for at in range(0, len(rows), per):
-        part, start = rows[at:at + per], time.time()
+        part, start = rows[at : at + per], time.time()
         want = [(j, k) for j in part for k in range(n)]
-        texts = lm.sample_many([(j * n + k, controls[j]) for j, k in want], seed=seed, steps=steps, **kwargs)
-        for a, j in enumerate(part): emit(j, texts[a * n:(a + 1) * n], (time.time() - start) / len(part))
-        if progress: progress(min(at + per, len(rows)), len(rows))
+        texts = lm.sample_many(
+            [(j * n + k, controls[j]) for j, k in want], seed=seed, steps=steps, **kwargs
+        )
+        for a, j in enumerate(part):
+            emit(j, texts[a * n : (a + 1) * n], (time.time() - start) / len(part))
+        if progress:
+            progress(min(at + per, len(rows)), len(rows))
 
-def run_writer(writer, controls, n, rows, emit, seed=0, block=64, progress=None): # as in `run_targets`; writer: see `WRITERS`
+def run_writer(
+    writer,
+    controls,
+    n,
+    rows,
+    emit,
+    seed=0,
+    block=64,
+    progress=None, # as in `run_targets`; writer: see `WRITERS`
+):
     "The same by a method that is not diffusion."
     per = max(1, block // n)
     for at in range(0, len(rows), per):
-        part, start = rows[at:at + per], time.time()
+        part, start = rows[at : at + per], time.time()
         texts = writer.write([controls[j] for j in part], n, seed, indices=part)
-        for a, j in enumerate(part): emit(j, texts[a], (time.time() - start) / len(part))
-        if progress: progress(min(at + per, len(rows)), len(rows))
+        for a, j in enumerate(part):
+            emit(j, texts[a], (time.time() - start) / len(part))
+        if progress:
+            progress(min(at + per, len(rows)), len(rows))
 
 # %% ../nbs/09_controls.ipynb #f36b0ac9
 METHODS = ['diffusion', 'diffusion-classifier']
-WRITERS, INFILL_WRITERS = {}, {}   # methods of later chapters: name -> function (task, device, folder of a model or None) -> object with write(controls, n, seed, indices, progress), and a name `model`
-PAPER_GUIDANCE = dict(semantic=(1e-4, .1), pos=(5e-4, .1), tree=(1e-3, .2), spans=(1e-3, .2)) # λ and step size by task, of `LatentGuide`: those that did best on valid data (chapter 13)
+WRITERS, INFILL_WRITERS = (
+    {},
+    {},
+# methods of later chapters: name -> function (task, device, folder of a model or None) -> object
+# with write(controls, n, seed, indices, progress), and a name `model`
+)
+PAPER_GUIDANCE = dict(
+    semantic=(1e-4, 0.1), pos=(5e-4, 0.1), tree=(1e-3, 0.2), spans=(1e-3, 0.2)
+) # λ and step size by task, of `LatentGuide`: those that did best on valid data (chapter 13)
 
-def semantic_classifier(name=None, model='e2e'): # folder of a classifier; by default the one that is shipped with the model
+def semantic_classifier(
+    name=None, # folder of a classifier
+    model='e2e', # by default the one that is shipped with the model
+):
     "The classifier of field-value pairs that belongs to a model."
     from diffusion_lm_nb.denoiser import weights_home
-    path = Path(name) if name else weights_home()/f'{Path(model).name}-semantic'
-    if not (path/'config.json').exists(): raise BadInput(f'no classifier in {path}; train one: dlm-train e2e-semantic --out runs/e2e-semantic, then --classifier runs/e2e-semantic')
+
+    path = Path(name) if name else weights_home() / f'{Path(model).name}-semantic'
+    if not (path / 'config.json').exists():
+        raise BadInput(
+            f'no classifier in {path}; train one: dlm-train e2e-semantic --out runs/e2e-semantic,'
+            ' then --classifier runs/e2e-semantic'
+        )
     return NoisyClassifier.from_pretrained(path)
 
-def with_method(controls, method, lm, model='e2e', classifier=None, fluency=None, lr=None, **kwargs): # folder of a classifier; λ and step, those of PAPER_GUIDANCE by default; kwargs: of `LatentGuide`
-    "Controls for `diffusion` (our own), or for the paper's `diffusion-classifier`: those that have a label are left to the classifier."
-    if method not in METHODS: raise BadInput(f'no method {method!r}; there are {", ".join(METHODS)}')
+def with_method(
+    controls,
+    method,
+    lm,
+    model='e2e',
+    classifier=None,
+    fluency=None,
+    lr=None,
+    # folder of a classifier; λ and step, those of PAPER_GUIDANCE by default; kwargs: of
+    # `LatentGuide`
+    **kwargs,
+):
+    """Controls for `diffusion` (our own), or for the paper's `diffusion-classifier`: those that
+    have a label are left to the classifier.
+    """
+    if method not in METHODS:
+        raise BadInput(f'no method {method!r}; there are {", ".join(METHODS)}')
     parts = [p for c in controls for p in getattr(c, 'parts', [c])]
-    syntax, semantic = [p for p in parts if isinstance(p, Syntactic)], [p for p in parts if isinstance(p, SemanticContent)]
+    syntax, semantic = [p for p in parts if isinstance(p, Syntactic)], [
+        p for p in parts if isinstance(p, SemanticContent)
+    ]
     if classifier and syntax:
-        for p in syntax: p.given = syntax_reader(classifier)
+        for p in syntax:
+            p.given = syntax_reader(classifier)
         classifier = None
-    if method == 'diffusion' or not (syntax or semantic): return controls       # a length is set, in the paper too
-    for p in syntax: p.bind(lm)
-    nets = ([semantic_classifier(classifier, model)] if semantic else []) + ([ByReader(syntax[0].reader, list({p.label_key: p for p in syntax}.values()))] if syntax else [])
+    if method == 'diffusion' or not (syntax or semantic):
+        return controls # a length is set, in the paper too
+    for p in syntax:
+        p.bind(lm)
+    nets = ([semantic_classifier(classifier, model)] if semantic else []) + (
+        [ByReader(syntax[0].reader, list({p.label_key: p for p in syntax}.values()))]
+        if syntax
+        else []
+    )
     λ, η = PAPER_GUIDANCE[syntax[0].label_key[0] if syntax else 'semantic']
-    guide = LatentGuide(nets[0] if len(nets) == 1 else Jointly(nets), λ if fluency is None else fluency, η if lr is None else lr, **kwargs)
+    guide = LatentGuide(
+        nets[0] if len(nets) == 1 else Jointly(nets),
+        λ if fluency is None else fluency,
+        η if lr is None else lr,
+        **kwargs,
+    )
     guide.classifier.to(lm.device)
-    wrap = lambda c: All(*map(wrap, c.parts)) if isinstance(c, All) else ByClassifier(c, guide) if hasattr(c, 'label_key') else c
+    wrap = lambda c: (
+        All(*map(wrap, c.parts))
+        if isinstance(c, All)
+        else ByClassifier(c, guide) if hasattr(c, 'label_key') else c
+    )
     return [wrap(c) for c in controls]
 
 # %% ../nbs/09_controls.ipynb #76c7822c
 def control_texts(
-    task: str,                  # semantic, length, pos, tree, spans, or several joined by +
-    targets: str = None,        # file of targets, one JSON a line; the shipped ones by default
-    n: int = 50,                # texts a target
-    out: str = None,            # JSONL to write; a cut-off one is resumed
-    method: str = 'diffusion',  # diffusion, diffusion-classifier, or a baseline of chapter 12: ft-sample, ft-search, fudge, …
-    steps: int = 50,            # diffusion steps
-    model: str = 'e2e',         # shipped name, folder or Hub id; for a baseline, the folder of its model
-    classifier: str = None,     # folder of a classifier: of syntax, or of field-value pairs for diffusion-classifier
-    fluency: float = None,      # weight λ of the fluency term, for diffusion-classifier; the task's by default
-    lr: float = None,           # length of a gradient step, for diffusion-classifier; the task's by default
-    inner: int = 3,             # gradient steps a diffusion step, for diffusion-classifier
-    seed: int = 0,              # same seed, same texts
-    limit: int = None,          # first so many targets
-    batch_size: int = None,     # texts at once
-    shard: str = '0/1',         # i/N: only every N-th target
-    device: str = None,         # cpu, cuda
+    task: str, # semantic, length, pos, tree, spans, or several joined by +
+    targets: str = None, # file of targets, one JSON a line; the shipped ones by default
+    n: int = 50, # texts a target
+    out: str = None, # JSONL to write; a cut-off one is resumed
+    # diffusion, diffusion-classifier, or a baseline of chapter 12: ft-sample, ft-search, fudge, …
+    method: str = 'diffusion',
+    steps: int = 50, # diffusion steps
+    model: str = 'e2e', # shipped name, folder or Hub id; for a baseline, the folder of its model
+    # folder of a classifier: of syntax, or of field-value pairs for diffusion-classifier
+    classifier: str = None,
+    # weight λ of the fluency term, for diffusion-classifier; the task's by default
+    fluency: float = None,
+    lr: float = None, # length of a gradient step, for diffusion-classifier; the task's by default
+    inner: int = 3, # gradient steps a diffusion step, for diffusion-classifier
+    seed: int = 0, # same seed, same texts
+    limit: int = None, # first so many targets
+    batch_size: int = None, # texts at once
+    shard: str = '0/1', # i/N: only every N-th target
+    device: str = None, # cpu, cuda
 ):
     "Write texts that obey: a row a target."
     from diffusion_lm_nb.sampling import bar, load_model, positive, read_shard
-    positive('n', n); positive('steps', steps); positive('limit', limit); positive('batch_size', batch_size); positive('inner', inner)
-    if not (fluency is None or 0 <= fluency < 1e6) or not (lr is None or 0 < lr < 1e6): raise BadInput(f'--fluency must not be negative and --lr must be more than 0, not {fluency} and {lr}')
-    if not out: raise BadInput('--out names the JSONL file to write')
-    if method not in [*METHODS, *WRITERS]: raise BadInput(f'no method {method!r}; there are {", ".join([*METHODS, *WRITERS])}')
+
+    positive('n', n)
+    positive('steps', steps)
+    positive('limit', limit)
+    positive('batch_size', batch_size)
+    positive('inner', inner)
+    if not (fluency is None or 0 <= fluency < 1e6) or not (lr is None or 0 < lr < 1e6):
+        raise BadInput(
+            f'--fluency must not be negative and --lr must be more than 0, not {fluency} and {lr}'
+        )
+    if not out:
+        raise BadInput('--out names the JSONL file to write')
+    if method not in [*METHODS, *WRITERS]:
+        raise BadInput(f'no method {method!r}; there are {", ".join([*METHODS, *WRITERS])}')
     i, N = read_shard(shard)
     wanted = read_targets(targets or shipped_targets(task), task)[:limit]
     controls = [c for _, c in wanted]
-    if method in WRITERS: writer = WRITERS[method](task, device, None if model == 'e2e' else model); model = writer.model
+    if method in WRITERS:
+        writer = WRITERS[method](task, device, None if model == 'e2e' else model)
+        model = writer.model
     else:
         lm, writer = load_model(model, device), None
-        controls = with_method(controls, method, lm, model, classifier, fluency=fluency, lr=lr, inner=inner)
-        for k, c in enumerate(controls, 1):                        # a target that cannot be met is said before anything is written
-            try: lm.request(0, seed, c)
-            except BadInput as e: raise BadInput(f'target {k}: {e}') from None
-    given = {k: v for k, v in dict(classifier=classifier, fluency=fluency, lr=lr, inner=None if inner == 3 else inner).items() if v is not None}
-    have = rows_begun(out, [t for t, _ in wanted], n, targets, task=task, method=method, model=model, seed=seed, steps=steps, **{k: given.get(k) for k in ('classifier', 'fluency', 'lr', 'inner')})
+        controls = with_method(
+            controls, method, lm, model, classifier, fluency=fluency, lr=lr, inner=inner
+        )
+        for k, c in enumerate(
+            controls, 1
+        ): # a target that cannot be met is said before anything is written
+            try:
+                lm.request(0, seed, c)
+            except BadInput as e:
+                raise BadInput(f'target {k}: {e}') from None
+    given = {
+        k: v
+        for k, v in dict(
+            classifier=classifier, fluency=fluency, lr=lr, inner=None if inner == 3 else inner
+        ).items()
+        if v is not None
+    }
+    have = rows_begun(
+        out,
+        [t for t, _ in wanted],
+        n,
+        targets,
+        task=task,
+        method=method,
+        model=model,
+        seed=seed,
+        steps=steps,
+        **{k: given.get(k) for k in ('classifier', 'fluency', 'lr', 'inner')},
+    )
     todo = [j for j in range(i, len(controls), N) if j not in have]
     Path(out).parent.mkdir(parents=True, exist_ok=True)
     with open(out, 'a', encoding='utf8') as f:
+
         def emit(j, texts, seconds):
-            f.write(json.dumps(dict(task=task, target=wanted[j][0], texts=texts, seconds=round(seconds, 3), method=method, model=model, number=j, seed=seed, steps=steps) | given, ensure_ascii=False) + '\n'); f.flush()
-        if writer: run_writer(writer, controls, n, todo, emit, seed, progress=bar(len(todo), task))
-        else: run_targets(lm, controls, n, todo, emit, seed, steps, batch_size=batch_size, progress=bar(len(todo), task))
+            f.write(
+                json.dumps(
+                    dict(
+                        task=task,
+                        target=wanted[j][0],
+                        texts=texts,
+                        seconds=round(seconds, 3),
+                        method=method,
+                        model=model,
+                        number=j,
+                        seed=seed,
+                        steps=steps,
+                    )
+                    | given,
+                    ensure_ascii=False,
+                )
+                + '\n'
+            )
+            f.flush()
+
+        if writer:
+            run_writer(writer, controls, n, todo, emit, seed, progress=bar(len(todo), task))
+        else:
+            run_targets(
+                lm,
+                controls,
+                n,
+                todo,
+                emit,
+                seed,
+                steps,
+                batch_size=batch_size,
+                progress=bar(len(todo), task),
+            )
 
 def shipped_targets(task): # -> Path
     "Targets that come with the package."
-    p = Path(str(files('diffusion_lm_nb')))/'targets'/f'{task if task == "infill" else "-".join(split_task(task))}.jsonl'
-    if not p.exists(): raise BadInput(f'no shipped targets for {task}; give --targets FILE')
+    p = (
+        Path(str(files('diffusion_lm_nb')))
+        / 'targets'
+        / f'{task if task == "infill" else "-".join(split_task(task))}.jsonl'
+    )
+    if not p.exists():
+        raise BadInput(f'no shipped targets for {task}; give --targets FILE')
     return p
 
 dlm_control = command(control_texts, pos=['task'])
 
 # %% ../nbs/09_controls.ipynb #6dade6f0
-def read_items(path, rules='train'): # rules: how `tokenise` splits aNLG's sentences -> list of (Infill, references)
+def read_items(
+    path,
+    rules='train', # rules: how `tokenise` splits aNLG's sentences -> list of (Infill, references)
+):
     "Infilling items: aNLG JSON (`obs1`, `obs2`), JSONL `{left, right}`, or lines with ___."
     lines, out = read_lines(path), []
+
     def item(left, right, n_words, refs):
         refs = [refs] if isinstance(refs, str) else refs
-        if not (isinstance(refs, list) and all(isinstance(r, str) for r in refs)): raise BadInput('references are strings')
+        if not (isinstance(refs, list) and all(isinstance(r, str) for r in refs)):
+            raise BadInput('references are strings')
         return Infill(left, right, n_words), refs
+
     if lines and lines[0][1].lstrip().startswith('{') and Path(path).suffix == '.json':
         data = parse_json(read_text(path), path)
         for k, v in data.items():
             try:
-                if not isinstance(v, dict) or not all(isinstance(v.get(o), str) for o in ('obs1', 'obs2')): raise BadInput('obs1 and obs2 are wanted, two strings')
-                out.append(item(tokenise(v['obs1'], rules), tokenise(v['obs2'], rules), v.get('n_words', 10), v.get('gold_labels', [])))
-            except BadInput as e: raise BadInput(f'{path}, item {k[:50]}: {e}') from None
+                if not isinstance(v, dict) or not all(
+                    isinstance(v.get(o), str) for o in ('obs1', 'obs2')
+                ):
+                    raise BadInput('obs1 and obs2 are wanted, two strings')
+                out.append(
+                    item(
+                        tokenise(v['obs1'], rules),
+                        tokenise(v['obs2'], rules),
+                        v.get('n_words', 10),
+                        v.get('gold_labels', []),
+                    )
+                )
+            except BadInput as e:
+                raise BadInput(f'{path}, item {k[:50]}: {e}') from None
     else:
         for i, line in lines:
             try:
                 if line.lstrip().startswith('{'):
                     v = parse_json(line, 'left and right')
-                    if not isinstance(v, dict) or not {'left', 'right'} <= set(v): raise BadInput('an item needs the keys left and right')
-                    out.append(item(v['left'], v['right'], v.get('n_words'), v.get('reference', v.get('references', []))))
-                else: out.append((Infill.parse(line), []))
-            except BadInput as e: raise BadInput(f'{path}, line {i}: {str(e)[:300]}') from None
-    if not out: raise BadInput(f'{path} holds no item to fill')
+                    if not isinstance(v, dict) or not {'left', 'right'} <= set(v):
+                        raise BadInput('an item needs the keys left and right')
+                    out.append(
+                        item(
+                            v['left'],
+                            v['right'],
+                            v.get('n_words'),
+                            v.get('reference', v.get('references', [])),
+                        )
+                    )
+                else:
+                    out.append((Infill.parse(line), []))
+            except BadInput as e:
+                raise BadInput(f'{path}, line {i}: {str(e)[:300]}') from None
+    if not out:
+        raise BadInput(f'{path} holds no item to fill')
     return out
 
 # %% ../nbs/09_controls.ipynb #c3d95725
 def hidden_words(examples, least=3, most=8, seed=0): # -> list of (Infill, [the words hidden])
-    "Gaps with known answers: in each text, in an order drawn by the seed, `least` to `most` words in a row are hidden; a word at least is left on either side."
+    """Gaps with known answers: in each text, in an order drawn by the seed, `least` to `most` words
+    in a row are hidden; a word at least is left on either side.
+    """
     examples, out = [e for e in examples if least + 2 <= len(e.words) <= MAX_WORDS], []
     for j in torch.randperm(len(examples), generator=keyed_generator(seed)).tolist():
         w, gen = examples[j].words, keyed_generator(seed, j)
         n = int(torch.randint(least, min(most, len(w) - 2) + 1, (), generator=gen))
         i = int(torch.randint(1, len(w) - n, (), generator=gen))
-        out.append((Infill(w[:i], w[i + n:], n), [' '.join(w[i:i + n])]))
+        out.append((Infill(w[:i], w[i + n :], n), [' '.join(w[i : i + n])]))
     return out
 
 # %% ../nbs/09_controls.ipynb #af47b0c5
@@ -957,12 +1729,17 @@ INFILL_METHODS = ['diffusion', 'left-only', 'frequent-words']
 
 def infill_by(infills, method): # list of `Infill` -> controls
     "What each method may see; BadInput if it cannot."
-    if method not in INFILL_METHODS: raise BadInput(f'no method {method!r}; there are {", ".join(INFILL_METHODS)}')
-    if method == 'diffusion': return infills
+    if method not in INFILL_METHODS:
+        raise BadInput(f'no method {method!r}; there are {", ".join(INFILL_METHODS)}')
+    if method == 'diffusion':
+        return infills
     out = []
     for c in infills:
-        if any(p[1] is None for p in c.parts if not isinstance(p, str)): raise BadInput(f'{method} needs the size of each gap; write ___{{3}}, not ___: {c}')
-        new = LeftOnly.__new__(LeftOnly); new._set(c.parts); out.append(new)
+        if any(p[1] is None for p in c.parts if not isinstance(p, str)):
+            raise BadInput(f'{method} needs the size of each gap; write ___{{3}}, not ___: {c}')
+        new = LeftOnly.__new__(LeftOnly)
+        new._set(c.parts)
+        out.append(new)
     return out
 
 def frequent_words(infill, vocab): # -> words
@@ -973,50 +1750,124 @@ def frequent_words(infill, vocab): # -> words
 
 # %% ../nbs/09_controls.ipynb #cadfa60f
 def infill_row(infill, refs, texts, **more): # more: keys of the row -> dict
-    "A row of `dlm-infill`: whole texts, what stands in the gaps, and the one that the others agree with most."
+    """A row of `dlm-infill`: whole texts, what stands in the gaps, and the one that the others
+    agree with most.
+    """
     from diffusion_lm_nb.sampling import mbr
-    if isinstance(infill, LeftOnly): texts = [' '.join(infill.mend(t.split())) for t in texts]
-    return dict(task='infill', target=infill.text, texts=texts, gaps=[[' '.join(g) for g in infill.gaps(t.split())] for t in texts],
-                best=mbr(texts), references=refs, **more)
+
+    if isinstance(infill, LeftOnly):
+        texts = [' '.join(infill.mend(t.split())) for t in texts]
+    return dict(
+        task='infill',
+        target=infill.text,
+        texts=texts,
+        gaps=[[' '.join(g) for g in infill.gaps(t.split())] for t in texts],
+        best=mbr(texts),
+        references=refs,
+        **more
+    )
 
 def infill_texts(
-    items: str = None,          # aNLG JSON, JSONL {left, right}, or lines with ___ or ___{3}; e2e or grammar: test texts with words hidden; shipped ones by default
-    n: int = 50,                # texts an item
-    out: str = None,            # JSONL to write; a cut-off one is resumed
-    method: str = 'diffusion',  # diffusion; left-only hides the right context; frequent-words asks no model; or a baseline of chapter 12: ar, bart, cold, …
-    steps: int = 50,            # diffusion steps
-    model: str = 'e2e',         # shipped name, folder or Hub id
-    seed: int = 0,              # same seed, same texts
-    limit: int = None,          # first so many items
-    batch_size: int = None,     # texts at once
-    shard: str = '0/1',         # i/N: only every N-th item
-    device: str = None,         # cpu, cuda
+    # aNLG JSON, JSONL {left, right}, or lines with ___ or ___{3}; e2e or grammar: test texts with
+    # words hidden; shipped ones by default
+    items: str = None,
+    n: int = 50, # texts an item
+    out: str = None, # JSONL to write; a cut-off one is resumed
+    # diffusion; left-only hides the right context; frequent-words asks no model; or a baseline of
+    # chapter 12: ar, bart, cold, …
+    method: str = 'diffusion',
+    steps: int = 50, # diffusion steps
+    model: str = 'e2e', # shipped name, folder or Hub id
+    seed: int = 0, # same seed, same texts
+    limit: int = None, # first so many items
+    batch_size: int = None, # texts at once
+    shard: str = '0/1', # i/N: only every N-th item
+    device: str = None, # cpu, cuda
 ):
     "Fill gaps: a row an item, with all texts, what stands in the gaps, and the MBR choice."
     from diffusion_lm_nb.sampling import bar, load_model, positive, read_shard
-    positive('n', n); positive('steps', steps); positive('limit', limit); positive('batch_size', batch_size)
-    if not out: raise BadInput('--out names the JSONL file to write')
+
+    positive('n', n)
+    positive('steps', steps)
+    positive('limit', limit)
+    positive('batch_size', batch_size)
+    if not out:
+        raise BadInput('--out names the JSONL file to write')
     i, N = read_shard(shard)
-    if method not in [*INFILL_METHODS, *INFILL_WRITERS]: raise BadInput(f'no method {method!r}; there are {", ".join([*INFILL_METHODS, *INFILL_WRITERS])}')
-    writer = INFILL_WRITERS[method]('infill', device, None if model == 'e2e' else model) if method in INFILL_WRITERS else None
+    if method not in [*INFILL_METHODS, *INFILL_WRITERS]:
+        raise BadInput(
+            f'no method {method!r}; there are {", ".join([*INFILL_METHODS, *INFILL_WRITERS])}'
+        )
+    writer = (
+        INFILL_WRITERS[method]('infill', device, None if model == 'e2e' else model)
+        if method in INFILL_WRITERS
+        else None
+    )
     lm = load_model(model, device) if not writer else None
-    if writer: model = writer.model
-    rules = 'test' if "n't" in (writer or lm).vocab.ids else 'train'                # aNLG's sentences are split as the model was taught
-    wanted = (hidden_words(load_corpus(items, CORPORA[items][-1]), seed=seed) if items in CORPORA else read_items(items or shipped_targets('infill'), rules))[:limit]
+    if writer:
+        model = writer.model
+    rules = (
+        'test' if "n't" in (writer or lm).vocab.ids else 'train'
+    ) # aNLG's sentences are split as the model was taught
+    wanted = (
+        hidden_words(load_corpus(items, CORPORA[items][-1]), seed=seed)
+        if items in CORPORA
+        else read_items(items or shipped_targets('infill'), rules)
+    )[:limit]
     controls = [c for c, _ in wanted] if writer else infill_by([c for c, _ in wanted], method)
     for c in controls if lm else []:
-        if c.min_words > lm.length - 2: raise BadInput(f'{c}: at least {c.min_words} words, but the model holds {lm.length - 2}')
-    for c in controls[:1] if lm else []: lm.request(0, seed, c)
-    have = rows_begun(out, [c.text for c in controls], 1 if method == 'frequent-words' else n, items, task='infill', method=method, model=model, seed=seed, steps=steps)
+        if c.min_words > lm.length - 2:
+            raise BadInput(
+                f'{c}: at least {c.min_words} words, but the model holds {lm.length - 2}'
+            )
+    for c in controls[:1] if lm else []:
+        lm.request(0, seed, c)
+    have = rows_begun(
+        out,
+        [c.text for c in controls],
+        1 if method == 'frequent-words' else n,
+        items,
+        task='infill',
+        method=method,
+        model=model,
+        seed=seed,
+        steps=steps,
+    )
     todo = [j for j in range(i, len(wanted), N) if j not in have]
     Path(out).parent.mkdir(parents=True, exist_ok=True)
     with open(out, 'a', encoding='utf8') as f:
+
         def emit(j, texts, seconds):
-            row = infill_row(controls[j], wanted[j][1], texts, seconds=round(seconds, 3), method=method, model=model, number=j, seed=seed, steps=steps)
-            f.write(json.dumps(row, ensure_ascii=False) + '\n'); f.flush()
-        if writer: run_writer(writer, controls, n, todo, emit, seed, progress=bar(len(todo), 'infill'))
+            row = infill_row(
+                controls[j],
+                wanted[j][1],
+                texts,
+                seconds=round(seconds, 3),
+                method=method,
+                model=model,
+                number=j,
+                seed=seed,
+                steps=steps,
+            )
+            f.write(json.dumps(row, ensure_ascii=False) + '\n')
+            f.flush()
+
+        if writer:
+            run_writer(writer, controls, n, todo, emit, seed, progress=bar(len(todo), 'infill'))
         elif method == 'frequent-words':
-            for j in todo: emit(j, [' '.join(frequent_words(controls[j], lm.vocab))], 0.)
-        else: run_targets(lm, controls, n, todo, emit, seed, steps, batch_size=batch_size, progress=bar(len(todo), 'infill'))
+            for j in todo:
+                emit(j, [' '.join(frequent_words(controls[j], lm.vocab))], 0.0)
+        else:
+            run_targets(
+                lm,
+                controls,
+                n,
+                todo,
+                emit,
+                seed,
+                steps,
+                batch_size=batch_size,
+                progress=bar(len(todo), 'infill'),
+            )
 
 dlm_infill = command(infill_texts)

@@ -19,7 +19,9 @@ from fastcore.basics import patch
 
 # %% ../nbs/01_data.ipynb #3463b39a
 class BadInput(ValueError):
-    "Something the user gave cannot be used; the message is one line that says what is wrong and what to do."
+    """Something the user gave cannot be used; the message is one line that says what is wrong and
+    what to do.
+    """
 
 # %% ../nbs/01_data.ipynb #51db6338
 SPECIALS = ['START', 'END', 'UNK', 'PAD']
@@ -29,25 +31,43 @@ MAX_WORDS = 62          # 64 positions, less START and END
 class Vocab:
     "A list of words; a word's place in it is its id. The four special tokens come first."
     def __init__(self, words: list): # all tokens in order of their ids, specials first
-        if list(words[:4]) != SPECIALS: raise BadInput(f'a vocabulary begins with {" ".join(SPECIALS)}; this one begins with {" ".join(map(str, words[:4]))}')
+        if list(words[:4]) != SPECIALS:
+            raise BadInput(
+                f'a vocabulary begins with {" ".join(SPECIALS)}; this one begins with'
+                f' {" ".join(map(str, words[:4]))}'
+            )
         self.words, self.ids = list(words), {w: i for i, w in enumerate(words)}
         self.start, self.end, self.unk, self.pad = range(4)
 
     @classmethod
-    def from_texts(cls, texts, # lists of words
-                   more_than=10): # keep words that occur more often than this
+    def from_texts(
+        cls, texts, more_than=10 # lists of words
+    ): # keep words that occur more often than this
         "The words seen often enough, most frequent first, ties in alphabetical order."
         count = Counter(w for t in texts for w in t)
-        return cls(SPECIALS + sorted((w for w, n in count.items() if n > more_than and w not in SPECIALS), key=lambda w: (-count[w], w)))
+        return cls(
+            SPECIALS
+            + sorted(
+                (w for w, n in count.items() if n > more_than and w not in SPECIALS),
+                key=lambda w: (-count[w], w),
+            )
+        )
 
     def encode(self, words): # list[str] -> list[int], two longer
         "Ids of `START words END`; a word outside the vocabulary becomes UNK."
         return [self.start, *(self.ids.get(w, self.unk) for w in words), self.end]
 
     def known(self, word): # -> id
-        "The id of a word of a given text; if there is none, of the same word in lower case or with plain quotation marks; else UNK."
-        for w in (word, word.lower(), word.lower().replace('’', "'").replace('"', "''").replace('``', "''")):
-            if (i := self.ids.get(w, self.unk)) > self.pad: return i       # a word that is spelt like a special token is not one
+        """The id of a word of a given text; if there is none, of the same word in lower case or
+        with plain quotation marks; else UNK.
+        """
+        for w in (
+            word,
+            word.lower(),
+            word.lower().replace('’', "'").replace('"', "''").replace('``', "''"),
+        ):
+            if (i := self.ids.get(w, self.unk)) > self.pad:
+                return i # a word that is spelt like a special token is not one
         return self.unk
 
     def decode(self, ids): # iterable of int -> list[str]
@@ -61,40 +81,70 @@ class Vocab:
     def __len__(self): return len(self.words)
 
 # %% ../nbs/01_data.ipynb #b63dadcb
-def pad_batch(seqs, # list of id lists, each with START and END
-              pad, # id that fills
-              length=None): # columns; the longest sequence by default
+def pad_batch(
+    seqs, pad, length=None # list of id lists, each with START and END # id that fills
+): # columns; the longest sequence by default
     "`(batch, length)` ids and `(batch, length)` mask, True where a token stands."
     length = length or max(map(len, seqs))
-    if (n := max(map(len, seqs))) > length: raise BadInput(f'a text of {n - 2} words is too long: the model holds {length - 2}')
+    if (n := max(map(len, seqs))) > length:
+        raise BadInput(f'a text of {n - 2} words is too long: the model holds {length - 2}')
     ids = torch.full((len(seqs), length), pad)
-    for i, s in enumerate(seqs): ids[i, :len(s)] = torch.tensor(s)
+    for i, s in enumerate(seqs):
+        ids[i, : len(s)] = torch.tensor(s)
     return ids, ids.ne(pad)
 
 # %% ../nbs/01_data.ipynb #13ead21e
 class Batches:
-    "Batches as a pure function of the step, so that a run that was cut off goes on as if nothing had happened."
-    def __init__(self, seqs, # list of id lists
-                 pad, # id that fills
-                 batch_size=64, # texts a batch
-                 seed=0, # another seed, another order
-                 length=None, # pad all to it; None: to a multiple of 8 beside sequences of like length
-                 pool=16): # batches that are sorted by length together
-        self.seqs, self.pad, self.bs, self.seed, self.length, self.pool = seqs, pad, min(batch_size, len(seqs)), seed, length, pool
+    """Batches as a pure function of the step, so that a run that was cut off goes on as if nothing
+    had happened.
+    """
+    def __init__(
+        self,
+        seqs, # list of id lists
+        pad, # id that fills
+        batch_size=64, # texts a batch
+        seed=0, # another seed, another order
+        length=None, # pad all to it; None: to a multiple of 8 beside sequences of like length
+        pool=16, # batches that are sorted by length together
+    ):
+        self.seqs, self.pad, self.bs, self.seed, self.length, self.pool = (
+            seqs,
+            pad,
+            min(batch_size, len(seqs)),
+            seed,
+            length,
+            pool,
+        )
         self.per_epoch, self._epoch = len(seqs) // self.bs, None
 
     def _plan(self, epoch): # order of the examples in this epoch, (per_epoch, batch_size)
         if self._epoch != epoch:
             g = torch.Generator().manual_seed(self.seed * 1_000_003 + epoch)
-            order = torch.randperm(len(self.seqs), generator=g)[:self.per_epoch * self.bs]
-            if self.length is None: # sort within pools of some batches, then shuffle the batches: little padding, yet every epoch differs
+            order = torch.randperm(len(self.seqs), generator=g)[: self.per_epoch * self.bs]
+            if (
+                self.length is None
+            # sort within pools of some batches, then shuffle the batches: little padding, yet every
+            # epoch differs
+            ):
                 lens = torch.tensor([len(self.seqs[i]) for i in order])
-                order = torch.cat([o[l.argsort(stable=True)] for o, l in zip(order.split(self.pool * self.bs), lens.split(self.pool * self.bs))])
-            self._order = order.view(self.per_epoch, self.bs)[torch.randperm(self.per_epoch, generator=g)]
+                order = torch.cat(
+                    [
+                        o[l.argsort(stable=True)]
+                        for o, l in zip(
+                            order.split(self.pool * self.bs), lens.split(self.pool * self.bs)
+                        )
+                    ]
+                )
+            self._order = order.view(self.per_epoch, self.bs)[
+                torch.randperm(self.per_epoch, generator=g)
+            ]
             self._epoch = epoch
         return self._order
 
-    def __call__(self, step): # -> ids (batch, length), mask (batch, length), numbers of the examples
+    def __call__(
+        self,
+        step, # -> ids (batch, length), mask (batch, length), numbers of the examples
+    ):
         "The batch of training step `step`."
         rows = self._plan(step // self.per_epoch)[step % self.per_epoch].tolist()
         seqs = [self.seqs[i] for i in rows]
@@ -104,7 +154,9 @@ class Batches:
 # %% ../nbs/01_data.ipynb #677770c6
 @dataclass
 class Example:
-    "One text: its words, what it means as (field, value) pairs, and gold tags and tree where they are known."
+    """One text: its words, what it means as (field, value) pairs, and gold tags and tree where they
+    are known.
+    """
     words: list
     mr: list = field(default_factory=list)
     tags: list = None
@@ -117,7 +169,8 @@ _CANONICAL = {_spelt(f): f for f in FIELDS} | dict(eattype='Type', pricerange='p
 
 def canonical_field(name): # any spelling: `priceRange`, `price`, `Price Range`
     "The field's name as the tokenised corpus writes it."
-    if (known := _CANONICAL.get(_spelt(str(name)))) is None: raise BadInput(f'no field {name!r}; there are {", ".join(FIELDS)}')
+    if (known := _CANONICAL.get(_spelt(str(name)))) is None:
+        raise BadInput(f'no field {name!r}; there are {", ".join(FIELDS)}')
     return known
 
 # %% ../nbs/01_data.ipynb #2c674007
@@ -259,42 +312,77 @@ NP.children_and   : 1 NNS/children
 RESTAURANT = _TEXTS + _VERBS + _PHRASES + _WORDS
 
 # %% ../nbs/01_data.ipynb #94c22605
-def read_rules(text): # lines `SYMBOL : weight item item | weight item`; an item is a symbol or `TAG/word`; a line that begins with | goes on
+def read_rules(
+    # lines `SYMBOL : weight item item | weight item`; an item is a symbol or `TAG/word`; a line
+    # that begins with | goes on
+    text,
+):
     "{symbol: [(probability, items), …]}; in `items` a word is a pair (tag, word)."
     rules = {}
     for line in re.sub(r'\n\s*\|', ' |', text).splitlines():
-        if not line.strip(): continue
+        if not line.strip():
+            continue
         symbol, _, right = line.partition(' : ')
-        try: alts = [(float(w), tuple(tuple(i.split('/', 1)) if '/' in i else i for i in items)) for w, *items in map(str.split, right.split(' | '))]
-        except ValueError: raise BadInput(f'grammar: write `SYMBOL : weight item item | weight item`, not {line.strip()!r}') from None
-        if not all(w > 0 and items for w, items in alts): raise BadInput(f'grammar: each alternative needs a weight above 0 and items, not so in {line.strip()!r}')
+        try:
+            alts = [
+                (float(w), tuple(tuple(i.split('/', 1)) if '/' in i else i for i in items))
+                for w, *items in map(str.split, right.split(' | '))
+            ]
+        except ValueError:
+            raise BadInput(
+                f'grammar: write `SYMBOL : weight item item | weight item`, not {line.strip()!r}'
+            ) from None
+        if not all(w > 0 and items for w, items in alts):
+            raise BadInput(
+                'grammar: each alternative needs a weight above 0 and items, not so in'
+                f' {line.strip()!r}'
+            )
         rules[symbol.strip()] = [(w / sum(w for w, _ in alts), items) for w, items in alts]
     return rules
 
 # %% ../nbs/01_data.ipynb #d1ed0947
 class Grammar:
-    "A weighted context-free grammar without recursion, whose texts come with meaning, tags and tree."
-    def __init__(self, rules=RESTAURANT, # text for `read_rules`
-                 root=None): # the symbol of a whole text; the first one by default
+    """A weighted context-free grammar without recursion, whose texts come with meaning, tags and
+    tree.
+    """
+    def __init__(
+        self, rules=RESTAURANT, root=None # text for `read_rules`
+    ): # the symbol of a whole text; the first one by default
         self.rules = read_rules(rules)
         self.root = root or next(iter(self.rules), None)
-        if self.root not in self.rules: raise BadInput(f'the grammar has no symbol {self.root!r}')
+        if self.root not in self.rules:
+            raise BadInput(f'the grammar has no symbol {self.root!r}')
         self._check(self.root, (), set())
-        self._draws = {s: ([items for _, items in alts], [p for p, _ in alts]) for s, alts in self.rules.items()}
+        self._draws = {
+            s: ([items for _, items in alts], [p for p, _ in alts])
+            for s, alts in self.rules.items()
+        }
 
     def _check(self, symbol, above, done): # every symbol is defined and none contains itself
-        if symbol not in self.rules: raise BadInput(f'the grammar uses {symbol!r} and has no rule for it')
-        if symbol in above: raise BadInput(f'the grammar calls itself: {" → ".join((*above, symbol))}')
-        if symbol in done: return
+        if symbol not in self.rules:
+            raise BadInput(f'the grammar uses {symbol!r} and has no rule for it')
+        if symbol in above:
+            raise BadInput(f'the grammar calls itself: {" → ".join((*above, symbol))}')
+        if symbol in done:
+            return
         for _, items in self.rules[symbol]:
             for s in items:
-                if isinstance(s, str): self._check(s, (*above, symbol), done)
+                if isinstance(s, str):
+                    self._check(s, (*above, symbol), done)
         done.add(symbol)
 
     @property
     def words(self): # -> list[str]
         "All words, in alphabetical order."
-        return sorted({s[1] for alts in self.rules.values() for _, items in alts for s in items if isinstance(s, tuple)})
+        return sorted(
+            {
+                s[1]
+                for alts in self.rules.values()
+                for _, items in alts
+                for s in items
+                if isinstance(s, tuple)
+            }
+        )
 
 # %% ../nbs/01_data.ipynb #41a691e7
 @patch
@@ -306,8 +394,29 @@ def derive(self: Grammar, rng, # `random.Random`
     return symbol, [self.derive(rng, s) for s in rng.choices(*self._draws[symbol])[0]]
 
 # %% ../nbs/01_data.ipynb #ed0485a9
-_UPOS = {'DT': 'DET', 'NN': 'NOUN', 'NNS': 'NOUN', 'NNP': 'PROPN', 'JJ': 'ADJ', 'JJR': 'ADJ', 'VB': 'VERB', 'VBZ': 'VERB', 'VBP': 'VERB', 'VBN': 'VERB',
-         'MD': 'AUX', 'IN': 'ADP', 'CC': 'CCONJ', 'CD': 'NUM', 'PRP': 'PRON', 'EX': 'PRON', 'RB': 'ADV', 'SYM': 'SYM', '$': 'SYM', '.': 'PUNCT', ',': 'PUNCT'}
+_UPOS = {
+    'DT': 'DET',
+    'NN': 'NOUN',
+    'NNS': 'NOUN',
+    'NNP': 'PROPN',
+    'JJ': 'ADJ',
+    'JJR': 'ADJ',
+    'VB': 'VERB',
+    'VBZ': 'VERB',
+    'VBP': 'VERB',
+    'VBN': 'VERB',
+    'MD': 'AUX',
+    'IN': 'ADP',
+    'CC': 'CCONJ',
+    'CD': 'NUM',
+    'PRP': 'PRON',
+    'EX': 'PRON',
+    'RB': 'ADV',
+    'SYM': 'SYM',
+    '$': 'SYM',
+    '.': 'PUNCT',
+    ',': 'PUNCT',
+}
 _UPOS_OF_WORD = {'is': 'AUX', 'are': 'AUX', 'not': 'PART'}
 
 def read_off(derivation): # as `derive` gives it -> Example
@@ -343,12 +452,17 @@ def sample(self: Grammar, n, # how many
 # %% ../nbs/01_data.ipynb #b6fdaf73
 def _readings(rules, item, words, i): # every (derivation of words[i:j] by item, j)
     if isinstance(item, tuple):
-        if i < len(words) and words[i] == item[1]: yield item, i + 1
+        if i < len(words) and words[i] == item[1]:
+            yield item, i + 1
         return
     for _, items in rules[item]:
         rows = [([], i)]
-        for s in items: rows = [(row + [node], k) for row, j in rows for node, k in _readings(rules, s, words, j)]
-        for row, j in rows: yield (item, row), j
+        for s in items:
+            rows = [
+                (row + [node], k) for row, j in rows for node, k in _readings(rules, s, words, j)
+            ]
+        for row, j in rows:
+            yield (item, row), j
 
 @patch
 def derivations(self: Grammar, words): # list[str] -> list
@@ -365,22 +479,28 @@ def parse(self: Grammar, words): # list[str] -> Example or None
 def _inside(rules, root, words): # probability that root turns into words
     @lru_cache(None)
     def β(item, i): # -> {j: probability that item turns into words[i:j]}
-        if isinstance(item, tuple): return {i + 1: 1.} if i < len(words) and words[i] == item[1] else {}
+        if isinstance(item, tuple):
+            return {i + 1: 1.0} if i < len(words) and words[i] == item[1] else {}
         out = Counter()
         for p, items in rules[item]:
             front = {i: p}
             for s in items:
                 ahead = Counter()
                 for j, q in front.items():
-                    for k, r in β(s, j).items(): ahead[k] += q * r
+                    for k, r in β(s, j).items():
+                        ahead[k] += q * r
                 front = ahead
-            for j, q in front.items(): out[j] += q
+            for j, q in front.items():
+                out[j] += q
         return out
-    return β(root, 0).get(len(words), 0.)
+
+    return β(root, 0).get(len(words), 0.0)
 
 @patch
 def log_prob(self: Grammar, words): # list[str] -> float
-    "log P(words) in nats, all derivations summed by the inside algorithm; −inf for a text that the grammar does not know."
+    """log P(words) in nats, all derivations summed by the inside algorithm; −inf for a text that
+    the grammar does not know.
+    """
     p = _inside(self.rules, self.root, words)
     return math.log(p) if p else -math.inf
 
@@ -389,40 +509,75 @@ def log_prob(self: Grammar, words): # list[str] -> float
 def to_nltk(self: Grammar): # -> nltk.PCFG
     "The same grammar for `nltk`'s parsers; a pair (tag, word) becomes the symbol `tag/word`."
     from nltk.grammar import Nonterminal, PCFG, ProbabilisticProduction
+
     nt = lambda s: Nonterminal('/'.join(s) if isinstance(s, tuple) else s)
-    rules = [ProbabilisticProduction(nt(a), [nt(s) for s in items], prob=p) for a, alts in self.rules.items() for p, items in alts]
-    leaves = {s for alts in self.rules.values() for _, items in alts for s in items if isinstance(s, tuple)}
-    return PCFG(nt(self.root), rules + [ProbabilisticProduction(nt(s), [s[1]], prob=1.) for s in sorted(leaves)])
+    rules = [
+        ProbabilisticProduction(nt(a), [nt(s) for s in items], prob=p)
+        for a, alts in self.rules.items()
+        for p, items in alts
+    ]
+    leaves = {
+        s
+        for alts in self.rules.values()
+        for _, items in alts
+        for s in items
+        if isinstance(s, tuple)
+    }
+    return PCFG(
+        nt(self.root),
+        rules + [ProbabilisticProduction(nt(s), [s[1]], prob=1.0) for s in sorted(leaves)],
+    )
 
 # %% ../nbs/01_data.ipynb #8063484b
 @patch
 def num_derivations(self: Grammar): # -> int
     "How many derivations there are."
+
     @lru_cache(None)
-    def count(item): return 1 if isinstance(item, tuple) else sum(math.prod(map(count, items)) for _, items in self.rules[item])
+    def count(item):
+        return (
+            1
+            if isinstance(item, tuple)
+            else sum(math.prod(map(count, items)) for _, items in self.rules[item])
+        )
+
     return count(self.root)
 
 @patch
 def num_texts(self: Grammar): # -> int
-    "How many different texts there are; the grammar is unambiguous if and only if this equals `num_derivations()`."
+    """How many different texts there are; the grammar is unambiguous if and only if this equals
+    `num_derivations()`.
+    """
+
     def expand(rest): # replace the first symbol until a word stands in front
-        if not rest or isinstance(rest[0], tuple): yield rest
+        if not rest or isinstance(rest[0], tuple):
+            yield rest
         else:
-            for _, items in self.rules[rest[0]]: yield from expand(items + rest[1:])
+            for _, items in self.rules[rest[0]]:
+                yield from expand(items + rest[1:])
+
     @lru_cache(None)
     def count(rests):
         after = {}
         for rest in (r for s in rests for r in expand(s)):
             after.setdefault(rest[0][1] if rest else None, set()).add(rest[1:])
         return sum(1 if word is None else count(frozenset(s)) for word, s in after.items())
+
     return count(frozenset({(self.root,)}))
 
 # %% ../nbs/01_data.ipynb #cec0bb8c
 @patch
 def expected(self: Grammar, value): # function of (p, items) of a rule, summed over a derivation
     "The mean over derivations of a sum over rules; exact."
+
     @lru_cache(None)
-    def mean(item): return 0. if isinstance(item, tuple) else sum(p * (value(p, items) + sum(map(mean, items))) for p, items in self.rules[item])
+    def mean(item):
+        return (
+            0.0
+            if isinstance(item, tuple)
+            else sum(p * (value(p, items) + sum(map(mean, items))) for p, items in self.rules[item])
+        )
+
     return mean(self.root)
 
 @patch
@@ -439,14 +594,23 @@ def mean_length(self: Grammar): # -> float
 _E2E = r"""['’](?:s|t|re|ve|ll|d|m)\b | (?<=[^\W\d_])['’][^\W\d_]+ | \w+-(?=\s?£|\s) | (?<!\S)-\w+ | \b(?:St|Mr|Mrs|Dr)\. | \d+(?:[.,]\d+)+ | \w+ | \.{2,} | -{2,} | \S"""
 _NOT = r"""\w+(?=n['’]t\b) | n['’]t\b"""
 _STORIES = r"""can(?=not\b) | ['’](?:s|re|ve|ll|d|m)\b | o'clock | \b(?:st|mr|mrs|dr)\. | \d+(?:[.,:]\d+)+ | \w+(?:-\w+)* | \.{2,} | -{2,} | '' | \S"""
-_TOKENS = {rules: re.compile(r, re.VERBOSE | re.IGNORECASE) for rules, r in dict(
-    train=_E2E, test=rf'{_NOT} | \w*\d-(?!\d)[£\w]+ | {_E2E}', stories=f'{_NOT} | {_STORIES}').items()}
+_TOKENS = {
+    rules: re.compile(r, re.VERBOSE | re.IGNORECASE)
+    for rules, r in dict(
+        train=_E2E, test=rf'{_NOT} | \w*\d-(?!\d)[£\w]+ | {_E2E}', stories=f'{_NOT} | {_STORIES}'
+    ).items()
+}
 
-def tokenise(text, # plain text, or text that has been split before
-             rules='train'): # `train`: isn 't; `test`: is n't; `stories`: lower case, is n't
-    "The words of a text, split as in the tokenised E2E corpus (`train`, `test`) or in lower-case ROCStories (`stories`)."
-    if rules not in _TOKENS: raise BadInput(f'no rules {rules!r} to split text; there are {", ".join(_TOKENS)}')
-    if rules == 'stories': text = text.lower().replace('"', "''").replace('``', "''")
+def tokenise(
+    text, rules='train' # plain text, or text that has been split before
+): # `train`: isn 't; `test`: is n't; `stories`: lower case, is n't
+    """The words of a text, split as in the tokenised E2E corpus (`train`, `test`) or in lower-case
+    ROCStories (`stories`).
+    """
+    if rules not in _TOKENS:
+        raise BadInput(f'no rules {rules!r} to split text; there are {", ".join(_TOKENS)}')
+    if rules == 'stories':
+        text = text.lower().replace('"', "''").replace('``', "''")
     return _TOKENS[rules].findall(text)
 
 # %% ../nbs/01_data.ipynb #141cb26e
@@ -462,25 +626,40 @@ def detokenise(words): # list[str] -> str
 def read_text(path): # -> str
     "The text of a UTF-8 file; `BadInput` if there is none."
     path = Path(path)
-    if path.is_dir(): raise BadInput(f'{path} is a folder; name a file')
-    try: data = path.read_bytes()
-    except FileNotFoundError: raise BadInput(f'{path}: there is no such file') from None
-    except PermissionError: raise BadInput(f'{path}: no permission to read it') from None
-    try: text = data.decode('utf-8-sig')
-    except UnicodeDecodeError as e: raise BadInput(f'{path}, line {data[:e.start].count(10) + 1}: not UTF-8; save the file as UTF-8') from None
-    if not text.strip(): raise BadInput(f'{path} is empty')
+    if path.is_dir():
+        raise BadInput(f'{path} is a folder; name a file')
+    try:
+        data = path.read_bytes()
+    except FileNotFoundError:
+        raise BadInput(f'{path}: there is no such file') from None
+    except PermissionError:
+        raise BadInput(f'{path}: no permission to read it') from None
+    try:
+        text = data.decode('utf-8-sig')
+    except UnicodeDecodeError as e:
+        raise BadInput(
+            f'{path}, line {data[:e.start].count(10) + 1}: not UTF-8; save the file as UTF-8'
+        ) from None
+    if not text.strip():
+        raise BadInput(f'{path} is empty')
     return text
 
 def read_lines(path): # -> list of (line number from 1, line)
     "The lines that are not blank."
-    return [(n, line) for n, line in enumerate(re.split(r'\r\n|\r|\n', read_text(path)), 1) if line.strip()]
+    return [
+        (n, line)
+        for n, line in enumerate(re.split(r'\r\n|\r|\n', read_text(path)), 1)
+        if line.strip()
+    ]
 
 # %% ../nbs/01_data.ipynb #972def28
 def data_home(): # -> Path or None
     "The folder that `DLM_DATA` names, or None."
     d = os.environ.get('DLM_DATA')
-    if not d: return None
-    if not Path(d).is_dir(): raise BadInput(f'DLM_DATA={d} is not a folder; unset it or point it to the corpora')
+    if not d:
+        return None
+    if not Path(d).is_dir():
+        raise BadInput(f'DLM_DATA={d} is not a folder; unset it or point it to the corpora')
     return Path(d)
 
 # %% ../nbs/01_data.ipynb #bacd4c00
@@ -489,8 +668,14 @@ def read_tokenised(path): # a file of `slot : value | slot : value ||tokens with
     out = []
     for n, line in read_lines(path):
         mr, sep, text = line.partition('||')
-        if not sep: raise BadInput(f'{path}, line {n}: no "||" between meaning and text')
-        out.append(Example(text.split(), [tuple(s.strip() for s in p.split(':', 1)) for p in mr.split('|') if ':' in p]))
+        if not sep:
+            raise BadInput(f'{path}, line {n}: no "||" between meaning and text')
+        out.append(
+            Example(
+                text.split(),
+                [tuple(s.strip() for s in p.split(':', 1)) for p in mr.split('|') if ':' in p],
+            )
+        )
     return out
 
 # %% ../nbs/01_data.ipynb #1f25a8eb
@@ -498,38 +683,64 @@ def read_table(path, columns): # a CSV file with a header -> list of (line numbe
     "The named columns of a CSV file."
     reader, out = csv.DictReader(io.StringIO(read_text(path), newline=''), strict=True), []
     try:
-        if missing := [c for c in columns if c not in (reader.fieldnames or [])]: raise BadInput(f'{path}, line 1: no column {missing[0]!r}; there are {", ".join(map(str, reader.fieldnames))}')
+        if missing := [c for c in columns if c not in (reader.fieldnames or [])]:
+            raise BadInput(
+                f'{path}, line 1: no column {missing[0]!r}; there are'
+                f' {", ".join(map(str, reader.fieldnames))}'
+            )
         for row in reader:
             cells = [row[c] for c in columns]
-            if None in cells: raise BadInput(f'{path}, line {reader.line_num}: a column is missing')
+            if None in cells:
+                raise BadInput(f'{path}, line {reader.line_num}: a column is missing')
             out.append((reader.line_num, cells))
-    except csv.Error as e: raise BadInput(f'{path}, line {reader.line_num}: not CSV ({e})') from None
+    except csv.Error as e:
+        raise BadInput(f'{path}, line {reader.line_num}: not CSV ({e})') from None
     return out
 
 def read_mr(text): # `name[The Eagle], priceRange[£20-25]`
     "Official meaning representation -> (field, value) pairs as the tokenised corpus writes them."
-    return [(canonical_field(f), ' '.join(tokenise(v))) for f, v in re.findall(r'([^,\[\]]+)\[([^\]]*)\]', text)]
+    return [
+        (canonical_field(f), ' '.join(tokenise(v)))
+        for f, v in re.findall(r'([^,\[\]]+)\[([^\]]*)\]', text)
+    ]
 
-def read_official(path, # a CSV file with columns mr and ref
-                  rules='train'): # of `tokenise`
+def read_official(path, rules='train'): # a CSV file with columns mr and ref # of `tokenise`
     "E2E as it was released -> list of `Example`."
-    return [Example(tokenise(ref, rules), read_mr(mr)) for _, (mr, ref) in read_table(path, ['mr', 'ref'])]
+    return [
+        Example(tokenise(ref, rules), read_mr(mr))
+        for _, (mr, ref) in read_table(path, ['mr', 'ref'])
+    ]
 
 # %% ../nbs/01_data.ipynb #4ff9b165
 _E2E_FILES = dict(train='trainset.csv', valid='devset.csv', test='testset_w_refs.csv')
 
 def _load_e2e(split):
     home, rules = data_home(), 'test' if split == 'test' else 'train'
-    if home and (f := home/'e2e_tokenised'/f'src1_{split}.txt').exists(): return read_tokenised(f)
-    if home and (f := home/'e2e'/_E2E_FILES[split]).exists(): return read_official(f, rules)
+    if home and (f := home / 'e2e_tokenised' / f'src1_{split}.txt').exists():
+        return read_tokenised(f)
+    if home and (f := home / 'e2e' / _E2E_FILES[split]).exists():
+        return read_official(f, rules)
     try:
         from datasets import load_dataset
-        logging.getLogger('huggingface_hub').setLevel(logging.ERROR)     # it would report each attempt; one error is enough
-        rows = load_dataset('tuetschek/e2e_nlg', revision='refs/convert/parquet', split='validation' if split == 'valid' else split)
+
+        logging.getLogger('huggingface_hub').setLevel(
+            logging.ERROR
+        ) # it would report each attempt; one error is enough
+        rows = load_dataset(
+            'tuetschek/e2e_nlg',
+            revision='refs/convert/parquet',
+            split='validation' if split == 'valid' else split,
+        )
     except Exception as e:
-        raise BadInput('E2E is not at hand: set DLM_DATA to a folder that holds e2e/trainset.csv, devset.csv, testset_w_refs.csv (github.com/tuetschek/e2e-dataset), '
-                       f'or go online so that `datasets` can fetch tuetschek/e2e_nlg ({type(e).__name__})') from None
-    return [Example(tokenise(r['human_reference'], rules), read_mr(r['meaning_representation'])) for r in rows]
+        raise BadInput(
+            'E2E is not at hand: set DLM_DATA to a folder that holds e2e/trainset.csv, devset.csv,'
+            ' testset_w_refs.csv (github.com/tuetschek/e2e-dataset), or go online so that'
+            f' `datasets` can fetch tuetschek/e2e_nlg ({type(e).__name__})'
+        ) from None
+    return [
+        Example(tokenise(r['human_reference'], rules), read_mr(r['meaning_representation']))
+        for r in rows
+    ]
 
 # %% ../nbs/01_data.ipynb #51705a81
 def parse_json(text, where): # where: file and line, for the complaint
@@ -537,9 +748,12 @@ def parse_json(text, where): # where: file and line, for the complaint
     try:
         value = json.loads(text)
         json.dumps(value, ensure_ascii=False).encode('utf8')
-    except json.JSONDecodeError as e: raise BadInput(f'{where}: not JSON ({e.msg}, column {e.colno})') from None
-    except UnicodeEncodeError: raise BadInput(f'{where}: not UTF-8 (half of a surrogate pair)') from None
-    except (ValueError, RecursionError) as e: raise BadInput(f'{where}: JSON that cannot be read ({str(e)[:80]})') from None
+    except json.JSONDecodeError as e:
+        raise BadInput(f'{where}: not JSON ({e.msg}, column {e.colno})') from None
+    except UnicodeEncodeError:
+        raise BadInput(f'{where}: not UTF-8 (half of a surrogate pair)') from None
+    except (ValueError, RecursionError) as e:
+        raise BadInput(f'{where}: JSON that cannot be read ({str(e)[:80]})') from None
     return value
 
 def read_jsonl(path): # -> list of (line number, dict)
@@ -553,9 +767,20 @@ def read_jsonl(path): # -> list of (line number, dict)
 
 def _load_roc(split):
     home = data_home()
-    if not home or not (f := home/'rocstories'/dict(train='train_partial.jsonl', valid='valid.jsonl')[split]).exists():
-        raise BadInput(f'ROCStories is not at hand: ask its authors for it and set DLM_DATA to a folder that holds rocstories/{"train_partial" if split == "train" else "valid"}.jsonl')
-    return [Example(tokenise(row['text'] if 'text' in row else ' '.join(row['sentences']), 'stories')) for _, row in read_jsonl(f)]
+    if (
+        not home
+        or not (
+            f := home / 'rocstories' / dict(train='train_partial.jsonl', valid='valid.jsonl')[split]
+        ).exists()
+    ):
+        raise BadInput(
+            'ROCStories is not at hand: ask its authors for it and set DLM_DATA to a folder that'
+            f' holds rocstories/{"train_partial" if split == "train" else "valid"}.jsonl'
+        )
+    return [
+        Example(tokenise(row['text'] if 'text' in row else ' '.join(row['sentences']), 'stories'))
+        for _, row in read_jsonl(f)
+    ]
 
 # %% ../nbs/01_data.ipynb #e24f49c0
 def sentences(words): # list[str] -> list of word lists
@@ -573,44 +798,78 @@ def triples(sents): # list of sentences -> list of word lists
     at = {(0, k, n - 1) for k in range(1, n - 1)} | {(i, i + 1, i + 2) for i in range(n - 2)}
     return [[w for i in ks for w in sents[i]] for ks in sorted(at)]
 
-def _load_triples(split): return [Example(w) for e in _load_roc(split) for w in triples(sentences(e.words))]
+def _load_triples(split):
+    return [Example(w) for e in _load_roc(split) for w in triples(sentences(e.words))]
 
 # %% ../nbs/01_data.ipynb #f6c59821
 _GRAMMAR_SIZES = dict(train=20_000, valid=2_000, test=2_000)
 
 @lru_cache(None)
-def _load_grammar(split): return tuple(Grammar().sample(_GRAMMAR_SIZES[split], list(_GRAMMAR_SIZES).index(split)))
+def _load_grammar(split):
+    return tuple(Grammar().sample(_GRAMMAR_SIZES[split], list(_GRAMMAR_SIZES).index(split)))
 
 # %% ../nbs/01_data.ipynb #250f10e9
-def read_own(path): # .txt, a sentence a line; .csv or .jsonl with a column `text`; a JSONL `label` is kept as the field of that name
+def read_own(
+    # .txt, a sentence a line; .csv or .jsonl with a column `text`; a JSONL `label` is kept as the
+    # field of that name
+    path,
+):
     "One's own texts -> list of `Example`; lines with `||` are read as tokenised E2E."
     suffix, labels = Path(path).suffix.lower(), {}
-    if suffix == '.csv': texts = [(n, t) for n, (t,) in read_table(path, ['text'])]
+    if suffix == '.csv':
+        texts = [(n, t) for n, (t,) in read_table(path, ['text'])]
     elif suffix in ('.jsonl', '.json'):
         rows = read_jsonl(path)
-        texts, labels = [(n, row.get('text')) for n, row in rows], {n: str(row['label']) for n, row in rows if 'label' in row}
-    elif '||' in (lines := read_lines(path))[0][1]: return read_tokenised(path)
-    else: texts = lines
+        texts, labels = [(n, row.get('text')) for n, row in rows], {
+            n: str(row['label']) for n, row in rows if 'label' in row
+        }
+    elif '||' in (lines := read_lines(path))[0][1]:
+        return read_tokenised(path)
+    else:
+        texts = lines
     for n, t in texts:
-        if not isinstance(t, str): raise BadInput(f'{path}, line {n}: no "text" with a string in it')
-    out = [Example(w, [('label', labels[n])] if n in labels else []) for n, t in texts if (w := tokenise(t))]
-    if not out: raise BadInput(f'{path}: no text in it')
+        if not isinstance(t, str):
+            raise BadInput(f'{path}, line {n}: no "text" with a string in it')
+    out = [
+        Example(w, [('label', labels[n])] if n in labels else [])
+        for n, t in texts
+        if (w := tokenise(t))
+    ]
+    if not out:
+        raise BadInput(f'{path}: no text in it')
     return out
 
 # %% ../nbs/01_data.ipynb #660de916
-CORPORA = {'e2e': ('train', 'valid', 'test'), 'roc': ('train', 'valid'), 'roc-triples': ('train', 'valid'), 'grammar': ('train', 'valid', 'test')}
-LOADERS = {'e2e': _load_e2e, 'roc': _load_roc, 'roc-triples': _load_triples, 'grammar': _load_grammar}
+CORPORA = {
+    'e2e': ('train', 'valid', 'test'),
+    'roc': ('train', 'valid'),
+    'roc-triples': ('train', 'valid'),
+    'grammar': ('train', 'valid', 'test'),
+}
+LOADERS = {
+    'e2e': _load_e2e,
+    'roc': _load_roc,
+    'roc-triples': _load_triples,
+    'grammar': _load_grammar,
+}
 
-def load_corpus(name, # `e2e`, `roc`, `roc-triples`, `grammar`, or the path of a text, CSV, JSONL or packed file
-                split='train'): # `train`, `valid` or `test`; a text file has only `train`
+def load_corpus(
+    name, # `e2e`, `roc`, `roc-triples`, `grammar`, or the path of a text, CSV, JSONL or packed file
+    split='train', # `train`, `valid` or `test`; a text file has only `train`
+):
     "A corpus -> list of `Example`."
     if str(name) in CORPORA:
-        if split not in CORPORA[name]: raise BadInput(f'{name} has no split {split!r}; there are {", ".join(CORPORA[name])}')
+        if split not in CORPORA[name]:
+            raise BadInput(f'{name} has no split {split!r}; there are {", ".join(CORPORA[name])}')
         return list(LOADERS[name](split))
     path = Path(name)
-    if not path.exists(): raise BadInput(f'no corpus and no file {str(name)!r}; corpora are {", ".join(CORPORA)}')
-    packed = unpack_corpus(path) if path.suffix in ('.safetensors', '.pt') else {'train': read_own(path)}
-    if split not in packed: raise BadInput(f'{path} has no split {split!r}; there are {", ".join(packed)}')
+    if not path.exists():
+        raise BadInput(f'no corpus and no file {str(name)!r}; corpora are {", ".join(CORPORA)}')
+    packed = (
+        unpack_corpus(path) if path.suffix in ('.safetensors', '.pt') else {'train': read_own(path)}
+    )
+    if split not in packed:
+        raise BadInput(f'{path} has no split {split!r}; there are {", ".join(packed)}')
     return packed[split]
 
 # %% ../nbs/01_data.ipynb #b6fa8942
@@ -621,74 +880,144 @@ def field_values(examples): # list of `Example`
 # %% ../nbs/01_data.ipynb #bc01051b
 @contextmanager
 def atomic_path(path): # where the file shall be
-    "A path beside `path` to write to; it takes its place when the block ends, and vanishes if the block fails."
+    """A path beside `path` to write to; it takes its place when the block ends, and vanishes if the
+    block fails.
+    """
     path = Path(path)
-    if path.exists() and not path.is_file(): raise BadInput(f'{path} is not a file that could be replaced')
-    path = path.resolve()                                        # a link stays a link, its target is replaced
+    if path.exists() and not path.is_file():
+        raise BadInput(f'{path} is not a file that could be replaced')
+    path = path.resolve() # a link stays a link, its target is replaced
     path.parent.mkdir(parents=True, exist_ok=True)
     temp = path.with_name(f'.{path.stem}.{uuid.uuid4().hex[:8]}{path.suffix}')
     try:
         yield temp
-        with open(temp, 'rb') as f: os.fsync(f.fileno())
+        with open(temp, 'rb') as f:
+            os.fsync(f.fileno())
         os.replace(temp, path)
-    finally: temp.unlink(missing_ok=True)
+    finally:
+        temp.unlink(missing_ok=True)
 
-def write_atomic(path, # where the file shall be
-                 writer): # function that writes to the path it is given, or the file's text or bytes
+def write_atomic(
+    path, # where the file shall be
+    writer, # function that writes to the path it is given, or the file's text or bytes
+):
     "Write a file so that it is whole or not there at all."
     with atomic_path(path) as temp:
-        if callable(writer): writer(temp)
-        elif isinstance(writer, bytes): temp.write_bytes(writer)
-        else: temp.write_text(writer, encoding='utf8')
+        if callable(writer):
+            writer(temp)
+        elif isinstance(writer, bytes):
+            temp.write_bytes(writer)
+        else:
+            temp.write_text(writer, encoding='utf8')
 
 # %% ../nbs/01_data.ipynb #141db89b
-_as_tensor = lambda obj: torch.frombuffer(bytearray(zlib.compress(json.dumps(obj, ensure_ascii=False).encode())), dtype=torch.uint8)
+_as_tensor = lambda obj: torch.frombuffer(
+    bytearray(zlib.compress(json.dumps(obj, ensure_ascii=False).encode())), dtype=torch.uint8
+)
 _from_tensor = lambda t: json.loads(zlib.decompress(t.numpy().tobytes()))
 
-def pack_corpus(name, # as in `load_corpus`
-                path): # of the new .safetensors file
+def pack_corpus(name, path): # as in `load_corpus` # of the new .safetensors file
     "Write all splits of a corpus into one file -> {split: number of texts}."
     from safetensors.torch import save_file
-    if Path(path).suffix != '.safetensors': raise BadInput(f'{path}: the name of a packed corpus ends in .safetensors')
+
+    if Path(path).suffix != '.safetensors':
+        raise BadInput(f'{path}: the name of a packed corpus ends in .safetensors')
     corpus = {s: load_corpus(name, s) for s in CORPORA.get(str(name), ('train',))}
     words = sorted({w for examples in corpus.values() for e in examples for w in e.words})
     number, notes, tensors = {w: i for i, w in enumerate(words)}, {}, {}
     for s, examples in corpus.items():
-        tensors[f'{s}.ids'] = torch.tensor([number[w] for e in examples for w in e.words], dtype=torch.int16 if len(words) < 2 ** 15 else torch.int32)
+        tensors[f'{s}.ids'] = torch.tensor(
+            [number[w] for e in examples for w in e.words],
+            dtype=torch.int16 if len(words) < 2**15 else torch.int32,
+        )
         tensors[f'{s}.lengths'] = torch.tensor([len(e.words) for e in examples], dtype=torch.int32)
-        tensors[f'{s}.notes'] = torch.tensor([notes.setdefault(json.dumps([e.mr, e.tags, e.tree]), len(notes)) for e in examples], dtype=torch.int32)
+        tensors[f'{s}.notes'] = torch.tensor(
+            [notes.setdefault(json.dumps([e.mr, e.tags, e.tree]), len(notes)) for e in examples],
+            dtype=torch.int32,
+        )
     tensors |= {'words': _as_tensor(words), 'notes': _as_tensor([json.loads(n) for n in notes])}
-    write_atomic(path, lambda temp: save_file(tensors, temp, metadata={'format': 'diffusion_lm_nb corpus 1', 'splits': ' '.join(corpus)}))
+    write_atomic(
+        path,
+        lambda temp: save_file(
+            tensors,
+            temp,
+            metadata={'format': 'diffusion_lm_nb corpus 1', 'splits': ' '.join(corpus)},
+        ),
+    )
     return {s: len(examples) for s, examples in corpus.items()}
 
 # %% ../nbs/01_data.ipynb #4936905e
 def unpack_corpus(path): # a file that `pack_corpus` wrote
     "All splits: {split: list of `Example`}."
     from safetensors import safe_open
+
     try:
-        with safe_open(path, 'pt') as f: splits, t = f.metadata()['splits'].split(), {k: f.get_tensor(k) for k in f.keys()}
+        with safe_open(path, 'pt') as f:
+            splits, t = f.metadata()['splits'].split(), {k: f.get_tensor(k) for k in f.keys()}
         words, notes = _from_tensor(t['words']), _from_tensor(t['notes'])
-        texts = {s: [[words[i] for i in ids.tolist()] for ids in t[f'{s}.ids'].split(t[f'{s}.lengths'].tolist())] for s in splits}
-        return {s: [Example(w, [tuple(fv) for fv in mr], tags and list(tags), tree) for w, (mr, tags, tree) in zip(texts[s], (notes[i] for i in t[f'{s}.notes'].tolist()))] for s in splits}
-    except Exception as e: raise BadInput(f'{path} is not a corpus that pack_corpus wrote ({type(e).__name__})') from None
+        texts = {
+            s: [
+                [words[i] for i in ids.tolist()]
+                for ids in t[f'{s}.ids'].split(t[f'{s}.lengths'].tolist())
+            ]
+            for s in splits
+        }
+        return {
+            s: [
+                Example(w, [tuple(fv) for fv in mr], tags and list(tags), tree)
+                for w, (mr, tags, tree) in zip(
+                    texts[s], (notes[i] for i in t[f'{s}.notes'].tolist())
+                )
+            ]
+            for s in splits
+        }
+    except Exception as e:
+        raise BadInput(
+            f'{path} is not a corpus that pack_corpus wrote ({type(e).__name__})'
+        ) from None
 
 # %% ../nbs/01_data.ipynb #47e65a28
-def command(func, # its parameters become options, its docments their help
-            pos=()): # parameters that are given by place
+def command(
+    func, pos=() # its parameters become options, its docments their help
+): # parameters that are given by place
     "A shell command: exit code 0 done, 2 bad input with one clear line, 130 stopped by Ctrl-C."
     from fastcore.script import anno_parser
+
     def main(argv=None): # argv: list of strings, the command line by default
-        p = anno_parser(func, prog=Path(sys.argv[0]).name if argv is None else func.__name__, pos=list(pos))
+        p = anno_parser(
+            func, prog=Path(sys.argv[0]).name if argv is None else func.__name__, pos=list(pos)
+        )
         p.error = lambda message: p.exit(2, f'{p.prog}: {message}; --help lists the options\n')
         args = {k: v for k, v in vars(p.parse_args(argv)).items() if k not in ('pdb', 'xtra')}
-        try: func(**args); sys.stdout.flush(); return 0
-        except BadInput as e: print(f'{p.prog}: {e}', file=sys.stderr); return 2
-        except BrokenPipeError: os.dup2(os.open(os.devnull, os.O_WRONLY), 1); return 0
+        try:
+            func(**args)
+            sys.stdout.flush()
+            return 0
+        except BadInput as e:
+            print(f'{p.prog}: {e}', file=sys.stderr)
+            return 2
+        except BrokenPipeError:
+            os.dup2(os.open(os.devnull, os.O_WRONLY), 1)
+            return 0
         except OSError as e:
-            what = 'the disk is full; free some space and run the same command again' if e.errno in (errno.ENOSPC, errno.EDQUOT) else str(e)
-            print(f'{p.prog}: {what}', file=sys.stderr); return 2
-        except MemoryError: print(f'{p.prog}: out of memory; ask for less at once', file=sys.stderr); return 2
-        except KeyboardInterrupt: print(f'\n{p.prog}: stopped; what is done is kept, the same command with --resume (or, for rows, the same command) goes on', file=sys.stderr); return 130
+            what = (
+                'the disk is full; free some space and run the same command again'
+                if e.errno in (errno.ENOSPC, errno.EDQUOT)
+                else str(e)
+            )
+            print(f'{p.prog}: {what}', file=sys.stderr)
+            return 2
+        except MemoryError:
+            print(f'{p.prog}: out of memory; ask for less at once', file=sys.stderr)
+            return 2
+        except KeyboardInterrupt:
+            print(
+                f'\n{p.prog}: stopped; what is done is kept, the same command with --resume (or,'
+                ' for rows, the same command) goes on',
+                file=sys.stderr,
+            )
+            return 130
+
     main.__doc__, main.__name__, main.func = func.__doc__, func.__name__, func
     return main
 
@@ -708,22 +1037,39 @@ class KneserNey:
                  vocab=None): # words that count as known; others become UNK
         self.order, self.vocab = order, vocab
 
-    def _words(self, words): return ['START'] * (self.order - 1) + [w if self.vocab is None or w in self.vocab else 'UNK' for w in words] + ['END']
+    def _words(self, words):
+        return (
+            ['START'] * (self.order - 1)
+            + [w if self.vocab is None or w in self.vocab else 'UNK' for w in words]
+            + ['END']
+        )
 
     def fit(self, texts): # list of word lists
-        "Count; highest order by occurrence, lower orders by the number of distinct words that precede."
+        """Count; highest order by occurrence, lower orders by the number of distinct words that
+        precede.
+        """
         n = self.order
-        counts = [Counter() for _ in range(n + 1)]                 # counts[k][k-gram]
+        counts = [Counter() for _ in range(n + 1)] # counts[k][k-gram]
         for t in texts:
             w = self._words(t)
-            for i in range(n - 1, len(w)): counts[n][tuple(w[i - n + 1:i + 1])] += 1
+            for i in range(n - 1, len(w)):
+                counts[n][tuple(w[i - n + 1 : i + 1])] += 1
         for k in range(n - 1, 0, -1):
-            for g in counts[k + 1]: counts[k][g[1:]] += 1          # continuation counts
-        self.counts, self.total, self.types, self.discount = counts, [None] * (n + 1), [None] * (n + 1), [None] * (n + 1)
+            for g in counts[k + 1]:
+                counts[k][g[1:]] += 1 # continuation counts
+        self.counts, self.total, self.types, self.discount = (
+            counts,
+            [None] * (n + 1),
+            [None] * (n + 1),
+            [None] * (n + 1),
+        )
         for k in range(1, n + 1):
             self.total[k], self.types[k] = Counter(), Counter()
-            for g, c in counts[k].items(): self.total[k][g[:-1]] += c; self.types[k][g[:-1]] += 1
-            c = Counter(counts[k].values()); self.discount[k] = c[1] / (c[1] + 2 * c[2]) if c[1] else 0.5
+            for g, c in counts[k].items():
+                self.total[k][g[:-1]] += c
+                self.types[k][g[:-1]] += 1
+            c = Counter(counts[k].values())
+            self.discount[k] = c[1] / (c[1] + 2 * c[2]) if c[1] else 0.5
         self.size = len({g[0] for g in counts[1]} | {'UNK'})
         return self
 

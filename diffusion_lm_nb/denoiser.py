@@ -26,7 +26,9 @@ def time_features(t, # times in [0, 1], any shape
 
 # %% ../nbs/05_denoiser.ipynb #53f44e60
 def rotate(u): # (batch, heads, length, even number of features)
-    "Rotary positions: pair i of the features at place n is turned by the angle n·10000^(−2i/d), like `u`."
+    """Rotary positions: pair i of the features at place n is turned by the angle n·10000^(−2i/d),
+    like `u`.
+    """
     n, d = u.shape[-2:]
     f = torch.exp(-math.log(10_000) * torch.arange(d // 2, device=u.device) / (d // 2))
     φ = torch.arange(n, device=u.device)[:, None] * f
@@ -37,20 +39,37 @@ def rotate(u): # (batch, heads, length, even number of features)
 # %% ../nbs/05_denoiser.ipynb #915fee39
 class Block(nn.Module):
     "Self-attention in both directions and a two-layer perceptron, each beside a residual path."
-    def __init__(self, width, # numbers a position
-                 heads, # attention heads; they share the width
-                 dropout=0.1, pre_norm=True): # pre_norm: False is BERT's order
+    def __init__(
+        self,
+        width, # numbers a position
+        heads, # attention heads; they share the width
+        dropout=0.1,
+        pre_norm=True,
+    ): # pre_norm: False is BERT's order
         super().__init__()
         self.heads, self.pre_norm, self.p = heads, pre_norm, dropout
         eps = 1e-5 if pre_norm else 1e-12
         self.norm1, self.norm2 = nn.LayerNorm(width, eps), nn.LayerNorm(width, eps)
         self.qkv, self.out = nn.Linear(width, 3 * width), nn.Linear(width, width)
-        self.up, self.down, self.drop = nn.Linear(width, 4 * width), nn.Linear(4 * width, width), nn.Dropout(dropout)
-    def attend(self, h, mask): # (batch, length, width); (batch, 1, 1, length) True where a token stands, or None
+        self.up, self.down, self.drop = (
+            nn.Linear(width, 4 * width),
+            nn.Linear(4 * width, width),
+            nn.Dropout(dropout),
+        )
+    def attend(
+        self,
+        h, # (batch, length, width)
+        mask, # (batch, 1, 1, length) True where a token stands, or None
+    ):
         "What the other positions have to say, like `h`."
-        q, k, v = (u.unflatten(-1, (self.heads, -1)).transpose(1, 2) for u in self.qkv(h).chunk(3, -1))
-        if self.pre_norm: q, k = rotate(q), rotate(k)
-        a = F.scaled_dot_product_attention(q, k, v, attn_mask=mask, dropout_p=self.p if self.training else 0.)
+        q, k, v = (
+            u.unflatten(-1, (self.heads, -1)).transpose(1, 2) for u in self.qkv(h).chunk(3, -1)
+        )
+        if self.pre_norm:
+            q, k = rotate(q), rotate(k)
+        a = F.scaled_dot_product_attention(
+            q, k, v, attn_mask=mask, dropout_p=self.p if self.training else 0.0
+        )
         return self.drop(self.out(a.transpose(1, 2).flatten(-2)))
     def feed(self, h): # (batch, length, width)
         "What a position makes of it, like `h`."
@@ -66,13 +85,25 @@ class Block(nn.Module):
 # %% ../nbs/05_denoiser.ipynb #191c6f1e
 class Denoiser(nn.Module):
     "The network: noisy vectors and their times in, one feature vector a position out."
-    def __init__(self, dim=16, width=256, layers=6, heads=4, length=64, dropout=0.1,
-                 self_cond=True, # a second input: the model's own last guess of x_0
-                 pre_norm=True): # False: BERT's order, as in the paper
+    def __init__(
+        self,
+        dim=16,
+        width=256,
+        layers=6,
+        heads=4,
+        length=64,
+        dropout=0.1,
+        self_cond=True, # a second input: the model's own last guess of x_0
+        pre_norm=True,
+    ): # False: BERT's order, as in the paper
         super().__init__()
         self.width, self.self_cond, self.pre_norm = width, self_cond, pre_norm
         mlp = lambda i, h, act: nn.Sequential(nn.Linear(i, h), act, nn.Linear(h, width))
-        self.inp = nn.Linear(2 * dim if self_cond else dim, width) if pre_norm else mlp(dim * (1 + self_cond), width, nn.Tanh())
+        self.inp = (
+            nn.Linear(2 * dim if self_cond else dim, width)
+            if pre_norm
+            else mlp(dim * (1 + self_cond), width, nn.Tanh())
+        )
         self.time = nn.Sequential(nn.Linear(width // 2, width), nn.SiLU(), nn.Linear(width, width))
         self.pos = nn.Embedding(length, width)
         self.norm, self.drop = nn.LayerNorm(width, 1e-5 if pre_norm else 1e-12), nn.Dropout(dropout)
@@ -117,28 +148,61 @@ class Pretrained(PyTorchModelHubMixin, library_name='diffusion_lm_nb', license='
 
 # %% ../nbs/05_denoiser.ipynb #7715a354
 class DiffusionLM(nn.Module, Pretrained):
-    "A diffusion model over word vectors. It grows chapter by chapter; here it can be made, saved, loaded, and asked what words it sees in noise."
-    def __init__(self, words: list, # the vocabulary, specials first
-                 length: int = 64, # positions, START and END included
-                 dim: int = 16, # numbers a word
-                 width: int = 256, layers: int = 6, heads: int = 4, dropout: float = 0.1, # of the Transformer
-                 schedule: str = 'entropic', schedule_args: dict = None, # a name of chapter 02 and its parameters
-                 recipe: str = 'tokens', # 'tokens': x̂_0 is the mean of the words the model believes in; 'paper': x̂_0 comes straight from the network
-                 self_cond: bool = True, # the network reads its own last guess
-                 mask_pads: bool = True, # the length is drawn first and pads are never seen; False: pads are words, as in the paper
-                 length_counts: list = None): # how many training texts have 0, 1, 2 … words
+    """A diffusion model over word vectors. It grows chapter by chapter; here it can be made, saved,
+    loaded, and asked what words it sees in noise.
+    """
+    def __init__(
+        self,
+        words: list, # the vocabulary, specials first
+        length: int = 64, # positions, START and END included
+        dim: int = 16, # numbers a word
+        width: int = 256,
+        layers: int = 6,
+        heads: int = 4,
+        dropout: float = 0.1, # of the Transformer
+        schedule: str = 'entropic',
+        schedule_args: dict = None, # a name of chapter 02 and its parameters
+        # 'tokens': x̂_0 is the mean of the words the model believes in; 'paper': x̂_0 comes
+        # straight from the network
+        recipe: str = 'tokens',
+        self_cond: bool = True, # the network reads its own last guess
+        # the length is drawn first and pads are never seen; False: pads are words, as in the paper
+        mask_pads: bool = True,
+        length_counts: list = None, # how many training texts have 0, 1, 2 … words
+    ):
         super().__init__()
-        if recipe not in ('tokens', 'paper'): raise BadInput(f'no recipe {recipe!r}; there are tokens and paper')
-        if not (isinstance(heads, int) and heads > 0 and width % heads == 0): raise BadInput(f'{heads} heads do not share a width of {width} evenly')
-        if length_counts is not None and not (0 < len(length_counts) < length and min(length_counts) >= 0 < sum(length_counts)): raise BadInput(f'length_counts are {length - 1} counts at most, not negative and not all 0')
-        self.vocab, self.length, self.recipe, self.self_cond, self.mask_pads = Vocab(words), length, recipe, self_cond, mask_pads
+        if recipe not in ('tokens', 'paper'):
+            raise BadInput(f'no recipe {recipe!r}; there are tokens and paper')
+        if not (isinstance(heads, int) and heads > 0 and width % heads == 0):
+            raise BadInput(f'{heads} heads do not share a width of {width} evenly')
+        if length_counts is not None and not (
+            0 < len(length_counts) < length and min(length_counts) >= 0 < sum(length_counts)
+        ):
+            raise BadInput(
+                f'length_counts are {length - 1} counts at most, not negative and not all 0'
+            )
+        self.vocab, self.length, self.recipe, self.self_cond, self.mask_pads = (
+            Vocab(words),
+            length,
+            recipe,
+            self_cond,
+            mask_pads,
+        )
         self.schedule = make_schedule(schedule, **(schedule_args or {}))
         self.emb = WordEmbedding(len(words), dim, unit=recipe == 'tokens')
-        self.net = Denoiser(dim, width, layers, heads, length, dropout, self_cond, pre_norm=recipe == 'tokens')
+        self.net = Denoiser(
+            dim, width, layers, heads, length, dropout, self_cond, pre_norm=recipe == 'tokens'
+        )
         if recipe == 'tokens':
-            self.head, self.prior, self.read = nn.Linear(width, len(words)), nn.Parameter(torch.zeros(len(words))), nn.Embedding(len(words), width)
-            for table in (self.head, self.read): nn.init.normal_(table.weight, std=0.02)
-        else: self.head = nn.Sequential(nn.Linear(width, width), nn.Tanh(), nn.Linear(width, dim))
+            self.head, self.prior, self.read = (
+                nn.Linear(width, len(words)),
+                nn.Parameter(torch.zeros(len(words))),
+                nn.Embedding(len(words), width),
+            )
+            for table in (self.head, self.read):
+                nn.init.normal_(table.weight, std=0.02)
+        else:
+            self.head = nn.Sequential(nn.Linear(width, width), nn.Tanh(), nn.Linear(width, dim))
         n = torch.tensor(length_counts or [1] * (length - 1)).float()
         self.register_buffer('length_probs', n / n.sum(), persistent=False)
     @property
@@ -156,23 +220,33 @@ def __repr__(self: DiffusionLM):
     "One line: parameters, vocabulary, recipe and sizes."
     n = sum(p.numel() for p in self.parameters())
     size = f'{n / 1e6:.1f}M' if n >= 1e5 else f'{n:,}'
-    return (f'DiffusionLM({size} parameters, {len(self.vocab):,} words, recipe {self.recipe}, {self.length} positions × {self.dim} numbers, '
-            f'{len(self.net.blocks)} layers of {self.net.width}, {type(self.schedule).__name__.lower()} schedule)')
+    return (
+        f'DiffusionLM({size} parameters, {len(self.vocab):,} words, recipe {self.recipe},'
+        f' {self.length} positions × {self.dim} numbers, {len(self.net.blocks)} layers of'
+        f' {self.net.width}, {type(self.schedule).__name__.lower()} schedule)'
+    )
 
 # %% ../nbs/05_denoiser.ipynb #8f00b906
 @patch
-def predict(self: DiffusionLM, x, # (batch, length, dim)
-            t, # (batch,) or (batch, length), in [0, 1]
-            mask=None, # (batch, length), True where a token stands; None: everywhere
-            cond=None): # like x: the last x̂_0
-    "What the model sees in noise: log p(word) a position `(batch, length, vocab)`, and x̂_0 `(batch, length, dim)`."
+def predict(
+    self: DiffusionLM,
+    x, # (batch, length, dim)
+    t, # (batch,) or (batch, length), in [0, 1]
+    mask=None, # (batch, length), True where a token stands; None: everywhere
+    cond=None,
+): # like x: the last x̂_0
+    """What the model sees in noise: log p(word) a position `(batch, length, vocab)`, and x̂_0
+    `(batch, length, dim)`.
+    """
     if self.recipe == 'paper':
         x̂0 = self.head(self.net(x, t, mask, cond)).float()
         return self.emb.logits(x̂0).log_softmax(-1), x̂0
     with torch.autocast(x.device.type, enabled=False):
         a, s = self.schedule.coefs(t.to(x.device))
-        evidence = ((a / s ** 2) * x.float()) @ self.emb.E.T     # log N(x_t; √ᾱ Emb(w), 1−ᾱ) up to what all words share
-        alone = (evidence + self.prior).softmax(-1)              # what each place says by itself
+        evidence = (
+            (a / s**2) * x.float()
+        ) @ self.emb.E.T # log N(x_t; √ᾱ Emb(w), 1−ᾱ) up to what all words share
+        alone = (evidence + self.prior).softmax(-1) # what each place says by itself
     h = self.net(x, t, mask, alone @ self.emb.E if cond is None else cond, alone @ self.read.weight)
     with torch.autocast(x.device.type, enabled=False):
         logp = (self.head(h.float()) + evidence).log_softmax(-1)
@@ -190,52 +264,106 @@ def shipped(keys=()): # only those whose config.json has all these keys
 
 # %% ../nbs/05_denoiser.ipynb #59d206cf
 @patch
-def save_pretrained(self: Pretrained, folder, # made if it is not there
-                    half=False, # 16-bit numbers: half the size, three digits
-                    push_to_hub=False, repo_id=None, # the mixin's own, like all that follows
-                    config=None, model_card_kwargs=None, **push_kwargs):
-    "Write model.safetensors and config.json, and a README.md if there is none; each file is whole or not there."
+def save_pretrained(
+    self: Pretrained,
+    folder, # made if it is not there
+    half=False, # 16-bit numbers: half the size, three digits
+    push_to_hub=False,
+    repo_id=None, # the mixin's own, like all that follows
+    config=None,
+    model_card_kwargs=None,
+    **push_kwargs,
+):
+    """Write model.safetensors and config.json, and a README.md if there is none; each file is whole
+    or not there.
+    """
     from safetensors.torch import load_file, save_file
-    folder, card = Path(folder), dict(module=type(self).__module__, title=type(self).__name__, summary=repr(self)) | (model_card_kwargs or {})
-    if folder.exists() and not folder.is_dir(): raise BadInput(f'{folder} is a file; give a folder to save into')
+
+    folder, card = Path(folder), dict(
+        module=type(self).__module__, title=type(self).__name__, summary=repr(self)
+    ) | (model_card_kwargs or {})
+    if folder.exists() and not folder.is_dir():
+        raise BadInput(f'{folder} is a file; give a folder to save into')
     with tempfile.TemporaryDirectory() as d:
         super(Pretrained, self).save_pretrained(d, config=config, model_card_kwargs=card)
-        new = Path(d)/'model.safetensors'
+        new = Path(d) / 'model.safetensors'
         if half:
-            tensors = {k: v.half() if v.is_floating_point() else v for k, v in load_file(new).items()}
-            if bad := [k for k, v in tensors.items() if not v.isfinite().all()]: raise BadInput(f'{bad[0]} has numbers that 16 bits cannot hold; save without half')
+            tensors = {
+                k: v.half() if v.is_floating_point() else v for k, v in load_file(new).items()
+            }
+            if bad := [k for k, v in tensors.items() if not v.isfinite().all()]:
+                raise BadInput(f'{bad[0]} has numbers that 16 bits cannot hold; save without half')
             save_file(tensors, new, metadata=dict(format='pt'))
         for name in ('model.safetensors', 'config.json', 'README.md'):
-            if name != 'README.md' or not (folder/name).exists(): write_atomic(folder/name, lambda temp: shutil.copyfile(Path(d)/name, temp))
-    if push_to_hub: return self.push_to_hub(repo_id or folder.name, config=config, model_card_kwargs=model_card_kwargs, **push_kwargs)
+            if name != 'README.md' or not (folder / name).exists():
+                write_atomic(folder / name, lambda temp: shutil.copyfile(Path(d) / name, temp))
+    if push_to_hub:
+        return self.push_to_hub(
+            repo_id or folder.name,
+            config=config,
+            model_card_kwargs=model_card_kwargs,
+            **push_kwargs,
+        )
 
 # %% ../nbs/05_denoiser.ipynb #a36ed4d5
-def find_model(name_or_path, # shipped name, folder, or Hub id `user/name`
-               keys=(), # what a config.json must have to be named among the shipped
-               **hub): # revision, token, cache_dir, … of `snapshot_download`
+def find_model(
+    name_or_path, # shipped name, folder, or Hub id `user/name`
+    keys=(), # what a config.json must have to be named among the shipped
+    **hub,
+): # revision, token, cache_dir, … of `snapshot_download`
     "The folder of a model; one from the Hub is downloaded into the cache first."
     name, folder = str(name_or_path), Path(name_or_path).expanduser()
     names = ', '.join(shipped(keys)) or 'none'
-    if re.fullmatch(r'[\w.-]+', name) and (weights_home()/name/'config.json').exists(): return weights_home()/name
-    if folder.is_dir(): return folder
-    if folder.exists(): raise BadInput(f'{folder} is a file; give the folder that holds config.json and model.safetensors')
-    if not re.fullmatch(r'[\w-][\w.-]*/[\w-][\w.-]*', name): raise BadInput(f'no model {name!r}: it is not shipped (those are: {names}) and no folder; give one of these, a folder, or a Hub id user/name')
+    if re.fullmatch(r'[\w.-]+', name) and (weights_home() / name / 'config.json').exists():
+        return weights_home() / name
+    if folder.is_dir():
+        return folder
+    if folder.exists():
+        raise BadInput(
+            f'{folder} is a file; give the folder that holds config.json and model.safetensors'
+        )
+    if not re.fullmatch(r'[\w-][\w.-]*/[\w-][\w.-]*', name):
+        raise BadInput(
+            f'no model {name!r}: it is not shipped (those are: {names}) and no folder; give one of'
+            ' these, a folder, or a Hub id user/name'
+        )
     from huggingface_hub import snapshot_download
-    try: return Path(snapshot_download(name, allow_patterns=['config.json', 'model.safetensors'], **hub))
+
+    try:
+        return Path(
+            snapshot_download(name, allow_patterns=['config.json', 'model.safetensors'], **hub)
+        )
     except Exception as e:
-        raise BadInput(f'no model {name!r}: there is no such folder, and the Hub gave none ({type(e).__name__}); check the name and the connection, or give a folder or a shipped name ({names})') from None
+        raise BadInput(
+            f'no model {name!r}: there is no such folder, and the Hub gave none'
+            f' ({type(e).__name__}); check the name and the connection, or give a folder or a'
+            f' shipped name ({names})'
+        ) from None
 
 # %% ../nbs/05_denoiser.ipynb #f1b003c2
 def read_config(folder, keys): # folder of a model; names that config.json must have
     "The contents of config.json, checked."
-    path = Path(folder)/'config.json'
+    path = Path(folder) / 'config.json'
     if not path.exists():
-        unfinished = (Path(folder)/'checkpoint.safetensors').exists()
-        raise BadInput(f'{folder} holds no model: no config.json' + ('; it holds a training run that has not finished, go on with dlm-train … --resume' if unfinished else ''))
-    try: config = json.loads(path.read_text(encoding='utf8'))
-    except (ValueError, RecursionError) as e: raise BadInput(f'{path} is not JSON ({e}); save the model again') from None
-    if not isinstance(config, dict): raise BadInput(f'{path} is not a JSON object; save the model again')
-    if missing := [k for k in keys if k not in config]: raise BadInput(f'{path} lacks {", ".join(missing)}: it belongs to another kind of model or is damaged')
+        unfinished = (Path(folder) / 'checkpoint.safetensors').exists()
+        raise BadInput(
+            f'{folder} holds no model: no config.json'
+            + (
+                '; it holds a training run that has not finished, go on with dlm-train … --resume'
+                if unfinished
+                else ''
+            )
+        )
+    try:
+        config = json.loads(path.read_text(encoding='utf8'))
+    except (ValueError, RecursionError) as e:
+        raise BadInput(f'{path} is not JSON ({e}); save the model again') from None
+    if not isinstance(config, dict):
+        raise BadInput(f'{path} is not a JSON object; save the model again')
+    if missing := [k for k in keys if k not in config]:
+        raise BadInput(
+            f'{path} lacks {", ".join(missing)}: it belongs to another kind of model or is damaged'
+        )
     return config
 
 # %% ../nbs/05_denoiser.ipynb #c0461aaf
@@ -243,34 +371,86 @@ def load_weights(model, folder): # folder with a model.safetensors
     "Copy the numbers into `model`, whatever their precision on disk; BadInput unless all fit."
     from safetensors import SafetensorError
     from safetensors.torch import load_file
-    path = Path(folder)/'model.safetensors'
-    if not path.is_file(): raise BadInput(f'{folder} holds no model: no model.safetensors (pickles are not read)')
-    try: tensors = load_file(path)
-    except (SafetensorError, OSError) as e: raise BadInput(f'{path} is cut off or is no safetensors file ({e}); copy or download it again') from None
+
+    path = Path(folder) / 'model.safetensors'
+    if not path.is_file():
+        raise BadInput(f'{folder} holds no model: no model.safetensors (pickles are not read)')
+    try:
+        tensors = load_file(path)
+    except (SafetensorError, OSError) as e:
+        raise BadInput(
+            f'{path} is cut off or is no safetensors file ({e}); copy or download it again'
+        ) from None
     own = model.state_dict()
-    there = {own[k].data_ptr() for k in tensors if k in own}                  # of tied tensors one is stored
-    missing, extra = [k for k in own if k not in tensors and own[k].data_ptr() not in there], [k for k in tensors if k not in own]
-    if missing or extra: raise BadInput(f'{path} is of another model: ' + ' and '.join(f'it {verb} {ks[0]}' + (f' and {len(ks) - 1} more' if ks[1:] else '') for verb, ks in (('lacks', missing), ('has', extra)) if ks))
+    there = {own[k].data_ptr() for k in tensors if k in own} # of tied tensors one is stored
+    missing, extra = [k for k in own if k not in tensors and own[k].data_ptr() not in there], [
+        k for k in tensors if k not in own
+    ]
+    if missing or extra:
+        raise BadInput(
+            f'{path} is of another model: '
+            + ' and '.join(
+                f'it {verb} {ks[0]}' + (f' and {len(ks) - 1} more' if ks[1:] else '')
+                for verb, ks in (('lacks', missing), ('has', extra))
+                if ks
+            )
+        )
     for k, v in tensors.items():
-        if v.shape != own[k].shape: raise BadInput(f'{path} is of another shape: {k} is {tuple(v.shape)} there, {tuple(own[k].shape)} in the model')
-        if own[k].is_floating_point() and not (v.is_floating_point() and v.isfinite().all()): raise BadInput(f'{path} is damaged: {k} holds what is no finite number; copy or train it again')
+        if v.shape != own[k].shape:
+            raise BadInput(
+                f'{path} is of another shape: {k} is {tuple(v.shape)} there, {tuple(own[k].shape)}'
+                ' in the model'
+            )
+        if own[k].is_floating_point() and not (v.is_floating_point() and v.isfinite().all()):
+            raise BadInput(
+                f'{path} is damaged: {k} holds what is no finite number; copy or train it again'
+            )
     model.load_state_dict(tensors, strict=False)
     return model
 
 # %% ../nbs/05_denoiser.ipynb #a81684ec
 @patch(cls_method=True)
-def from_pretrained(cls: Pretrained, name_or_path, # shipped name, local folder, or Hub id `user/name`
-                    **kwargs): # arguments of the model that shall differ; revision, token, cache_dir, … for the Hub
+def from_pretrained(
+    cls: Pretrained,
+    name_or_path, # shipped name, local folder, or Hub id `user/name`
+    **kwargs, # arguments of the model that shall differ; revision, token, cache_dir, … for the Hub
+):
     "The model, in evaluation mode, in float32, on the CPU."
-    hub = {k: kwargs.pop(k) for k in ('revision', 'token', 'cache_dir', 'force_download', 'local_files_only') if k in kwargs}
-    keys = [k for k, p in cls._hub_mixin_init_parameters.items() if k != 'self' and p.kind not in (p.VAR_POSITIONAL, p.VAR_KEYWORD) and k not in cls.added_later]
+    hub = {
+        k: kwargs.pop(k)
+        for k in ('revision', 'token', 'cache_dir', 'force_download', 'local_files_only')
+        if k in kwargs
+    }
+    keys = [
+        k
+        for k, p in cls._hub_mixin_init_parameters.items()
+        if k != 'self'
+        and p.kind not in (p.VAR_POSITIONAL, p.VAR_KEYWORD)
+        and k not in cls.added_later
+    ]
     folder = find_model(name_or_path, keys, **hub)
     read_config(folder, [k for k in keys if k not in kwargs])
     return super(Pretrained, cls).from_pretrained(folder, **kwargs)
 
 @patch(cls_method=True)
-def _from_pretrained(cls: Pretrained, *, model_id, map_location='cpu', revision=None, cache_dir=None, force_download=False, local_files_only=False, token=None, **kwargs):
-    try: model = cls(**kwargs)
-    except BadInput: raise
-    except (TypeError, ValueError, RuntimeError, AttributeError) as e: raise BadInput(f'no {cls.__name__} can be made from {model_id}/config.json: {str(e).splitlines()[0]}') from None
+def _from_pretrained(
+    cls: Pretrained,
+    *,
+    model_id,
+    map_location='cpu',
+    revision=None,
+    cache_dir=None,
+    force_download=False,
+    local_files_only=False,
+    token=None,
+    **kwargs,
+):
+    try:
+        model = cls(**kwargs)
+    except BadInput:
+        raise
+    except (TypeError, ValueError, RuntimeError, AttributeError) as e:
+        raise BadInput(
+            f'no {cls.__name__} can be made from {model_id}/config.json: {str(e).splitlines()[0]}'
+        ) from None
     return load_weights(model, model_id).to(map_location).eval()

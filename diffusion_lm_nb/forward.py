@@ -8,67 +8,92 @@ import math
 import torch
 from .data import BadInput
 
+# %% ../nbs/02_forward.ipynb #0dd5d785
+def _per_vector(u): # (batch,) or (batch, length), one number per sequence or per position
+    "`u` in float32 as `(batch, 1, 1)` or `(batch, length, 1)`, to multiply `(batch, length, dim)`."
+    if u.dim() == 1:
+        u = u[:, None]
+    return u[..., None].float()
+
 # %% ../nbs/02_forward.ipynb #54033621
 class Schedule:
-    "ᾱ(t) for t in [0, 1]: how much of the signal's variance is left. A chain of T steps reads it at t = i/T."
-    def alpha_bar(self, t): # tensor of times -> ᾱ, like t
+    "ᾱ(t) for t in [0, 1]: the share of variance that is signal. Step i of T is at t = i/T."
+    def alpha_bar(self, t): # times, any shape -> ᾱ, like t
         "The share of the variance that is signal."
         raise NotImplementedError
-    def log_snr(self, t): # tensor of times -> γ = log ᾱ/(1−ᾱ), like t
-        "The log of the signal-to-noise ratio, in nats."
+    def log_snr(self, t): # times, any shape -> γ, like t
+        "γ = log ᾱ/(1−ᾱ), the log of the signal-to-noise ratio, in nats."
         ᾱ = self.alpha_bar(t.double())
         return (ᾱ.log() - torch.log1p(-ᾱ)).to(t.dtype)
-    def coefs(self, t): # (batch,) or (batch, length) times
-        "√ᾱ and √(1−ᾱ), `(batch, 1, 1)` or `(batch, length, 1)`: shaped to multiply `(batch, length, dim)`."
+    def coefs(self, t): # times, (batch,) or (batch, length)
+        "√ᾱ and √(1−ᾱ), each `(batch, 1, 1)` or `(batch, length, 1)`, float32."
         γ = self.log_snr(t.double())
-        a, s = γ.sigmoid().sqrt(), (-γ).sigmoid().sqrt()
-        if t.dim() == 1: a, s = a[:, None], s[:, None]
-        return a[..., None].float(), s[..., None].float()
+        return _per_vector(γ.sigmoid().sqrt()), _per_vector((-γ).sigmoid().sqrt())
 
 # %% ../nbs/02_forward.ipynb #26472a8f
 class Sqrt(Schedule):
-    "Diffusion-LM's own: ᾱ = 1 − √(t + s), noisy from the first step (appendix A)."
-    def __init__(self, s=1e-4): # s: sets the noise at t = 0, whose standard deviation is s^¼
-        if not 0 <= s < 1: raise BadInput(f'sqrt schedule: s is {s}; it must be at least 0 and below 1')
+    "Diffusion-LM's own schedule: ᾱ = 1 − √(t + s) (appendix A)."
+    def __init__(self, s=1e-4): # sets the noise at t = 0, whose standard deviation is s^¼
+        if not 0 <= s < 1:
+            raise BadInput(f'sqrt schedule: s is {s}; it must be at least 0 and below 1')
         self.s = s
     def alpha_bar(self, t): return (1 - (t + self.s).sqrt()).clamp(1e-6, 1 - 1e-6)
 
 # %% ../nbs/02_forward.ipynb #6c6f354c
-def betas(schedule, # a `Schedule`
-          T): # number of steps -> (T,) β_1 … β_T, float64
+def betas(
+    schedule, # a `Schedule`
+    T, # number of steps
+) -> torch.Tensor: # β_1 … β_T, (T,), float64
     "The step sizes of the chain with T steps: β_i = 1 − ᾱ_i/ᾱ_{i−1}, at most 0.999."
     ᾱ = schedule.alpha_bar(torch.linspace(0, 1, T + 1, dtype=torch.float64))
     return (1 - ᾱ[1:] / ᾱ[:-1]).clamp(max=0.999)
 
 # %% ../nbs/02_forward.ipynb #6693ad91
-def q_sample(x0, # (batch, length, dim) clean
-             t, # (batch,) or (batch, length) times in [0, 1]
-             schedule, # a `Schedule`
-             noise): # standard normal, like x0 -> x_t like x0
-    "x_t ~ q(x_t | x_0) = N(√ᾱ_t x_0, (1 − ᾱ_t) I), from given noise (section 3.3)."
-    a, s = schedule.coefs(t)
-    return a * x0 + s * noise
+def q_sample(
+    x0, # clean vectors e (or their estimate x̂_0), (batch, length, dim)
+    t, # times in [0, 1], (batch,) or (batch, length)
+    schedule, # a `Schedule`
+    noise, # standard normal ε, like x0
+) -> torch.Tensor: # the latents x_t, like x0
+    "x_t = √ᾱ_t e + √(1−ᾱ_t) ε, a draw from q(x_t | e) for given noise (section 3.3)."
+    a, σ = schedule.coefs(t)
+    return a * x0 + σ * noise
 
 # %% ../nbs/02_forward.ipynb #0e44adb6
 class Cosine(Schedule):
-    "Nichol & Dhariwal 2021, made for images: ᾱ = cos²((t + s)/(1 + s)·π/2), over its value at 0."
-    def __init__(self, s=0.008): self.s = s # s: shift that keeps the first steps from being too small
+    "Nichol & Dhariwal 2021: ᾱ = cos²((t + s)/(1 + s)·π/2), divided by its value at 0."
+    def __init__(self, s=0.008): # a shift; without it the first steps would be very small
+        self.s = s
     def _f(self, t): return torch.cos((t + self.s) / (1 + self.s) * math.pi / 2) ** 2
-    def alpha_bar(self, t): return (self._f(t) / self._f(torch.zeros_like(t))).clamp(1e-6, 1 - 1e-6)
+    def alpha_bar(self, t):
+        return (self._f(t) / self._f(torch.zeros_like(t))).clamp(1e-6, 1 - 1e-6)
 
 # %% ../nbs/02_forward.ipynb #52fc9bf6
 class Linear(Schedule):
-    "Ho et al. 2020: betas grow linearly from 1e-4 to 0.02 over 1,000 steps, here in continuous time."
-    def __init__(self, b0=0.1, b1=20.): self.b0, self.b1 = b0, b1 # noise a unit of time, at t = 0 and at t = 1
-    def alpha_bar(self, t): return torch.exp(-(self.b0 * t + (self.b1 - self.b0) * t ** 2 / 2)).clamp(1e-6, 1 - 1e-6)
+    "Ho et al. 2020: β grows linearly from 1e-4 to 0.02 over 1,000 steps, here in continuous time."
+    def __init__(
+        self,
+        b0=0.1, # β(0), variance added per unit of time
+        b1=20., # β(1)
+    ):
+        self.b0, self.b1 = b0, b1
+    def alpha_bar(self, t):
+        integral = self.b0 * t + (self.b1 - self.b0) * t ** 2 / 2
+        return torch.exp(-integral).clamp(1e-6, 1 - 1e-6)
 
 # %% ../nbs/02_forward.ipynb #a90b938a
 class Entropic(Schedule):
-    "A unit of t hides about the same amount of information: log SNR(t) = μ − s·logit(t′), t′ running so that the ends are `hi` and `lo`."
-    def __init__(self, mu=-1., # log SNR at which half of the information is hidden
-                 s=0.8, # width of the cliff
-                 hi=3., lo=-9.): # log SNR at t = 0 and at t = 1
-        if s <= 0 or hi <= lo: raise BadInput(f'entropic schedule: s is {s}, hi {hi}, lo {lo}; s must be positive and hi above lo')
+    "γ(t) = μ − s·logit(u), u linear in t: if h(γ) = 1/(1 + e^((γ−μ)/s)) is lost at γ, h is linear in t."
+    def __init__(
+        self,
+        mu=-1., # log SNR at which half of the information is lost
+        s=0.8, # width of the logistic curve
+        hi=3., # log SNR at t = 0
+        lo=-9., # log SNR at t = 1
+    ):
+        if s <= 0 or hi <= lo:
+            raise BadInput(f'entropic schedule: s is {s}, hi {hi}, lo {lo}; '
+                           's must be positive and hi above lo')
         self.mu, self.s, self.hi, self.lo = mu, s, hi, lo
     def log_snr(self, t):
         u0, u1 = (1 / (1 + math.exp(-(self.mu - g) / self.s)) for g in (self.hi, self.lo))
@@ -78,20 +103,27 @@ class Entropic(Schedule):
 
 # %% ../nbs/02_forward.ipynb #ae59de00
 SCHEDULES = dict(sqrt=Sqrt, cosine=Cosine, linear=Linear, entropic=Entropic)
-def make_schedule(name, # sqrt, cosine, linear, entropic
-                  **kwargs): # the schedule's own parameters
-    "A schedule by its name."
-    if name not in SCHEDULES: raise BadInput(f'no schedule {name!r}; there are {", ".join(SCHEDULES)}')
+def make_schedule(
+    name, # sqrt, cosine, linear or entropic
+    **kwargs, # the schedule's own parameters
+) -> Schedule: # a schedule
+    "The schedule of that name."
+    if name not in SCHEDULES:
+        raise BadInput(f'no schedule {name!r}; there are {", ".join(SCHEDULES)}')
     return SCHEDULES[name](**kwargs)
 
 # %% ../nbs/02_forward.ipynb #92a0a979
-def posterior(x0, # (batch, length, dim) clean, or the guess x̂_0
-              xt, # (batch, length, dim) at time t
-              s, t, # (batch,) or (batch, length), s ≤ t elementwise
-              schedule): # a `Schedule` -> mean like x0, variance broadcastable to it
-    "q(x_s | x_t, x_0) for s < t: the Gaussian that the reverse step imitates (section 3.3; Ho et al. 2020, eq. 6–7)."
-    γs, γt = (schedule.log_snr(u.double()) for u in (s, t))
-    ᾱs, ᾱt, σ2s, σ2t = γs.sigmoid(), γt.sigmoid(), (-γs).sigmoid(), (-γt).sigmoid()
-    c = -torch.expm1(γt - γs)                               # 1 − SNR(t)/SNR(s): the share of fresh noise between s and t
-    f = lambda u: (u[:, None] if s.dim() == 1 else u)[..., None].float()
-    return f(ᾱs.sqrt() * c) * x0 + f((1 - c) * (ᾱs / ᾱt).sqrt()) * xt, f(σ2s * c)
+def posterior(
+    x0, # clean vectors e (or their estimate x̂_0), (batch, length, dim)
+    xt, # latents at time t, (batch, length, dim)
+    s, # earlier times, (batch,) or (batch, length), s ≤ t elementwise
+    t, # times of xt, shaped like s
+    schedule, # a `Schedule`
+) -> tuple: # mean, like x0; variance, (batch, 1, 1) or (batch, length, 1)
+    "Mean and variance of q(x_s | x_t, e) for s ≤ t (section 3.3; Ho et al. 2020, eq. 6–7)."
+    γs, γt = schedule.log_snr(s.double()), schedule.log_snr(t.double())
+    ᾱs, ᾱt = γs.sigmoid(), γt.sigmoid()
+    c = -torch.expm1(γt - γs) # 1 − SNR_t/SNR_s
+    of_e, of_xt = ᾱs.sqrt() * c, (1 - c) * (ᾱs / ᾱt).sqrt()
+    mean = _per_vector(of_e) * x0 + _per_vector(of_xt) * xt
+    return mean, _per_vector((-γs).sigmoid() * c)

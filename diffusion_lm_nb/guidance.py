@@ -14,13 +14,20 @@ from .sampling import asked_as, posteriors
 
 # %% ../nbs/08_guidance.ipynb #421c3a2c
 class LatentGuide:
-    "The paper's guidance (section 5.1): gradient steps on x_s for λ·log p(x_s | x_t) + log p(c | x_s), scaled as Adagrad scales them."
-    def __init__(self, classifier, # `NoisyClassifier`, or any module with its `log_prob`; it is frozen
-                 fluency=0.01, # λ
-                 lr=0.1, # how far each number moves in a step
-                 inner=3, # gradient steps a diffusion step
-                 fresh=True, # a new optimiser at each inner step, as in the released code: the move is lr·sign of the gradient
-                 stop=0.): # no guidance below this time
+    """The paper's guidance (section 5.1): gradient steps on x_s for λ·log p(x_s | x_t) + log p(c |
+    x_s), scaled as Adagrad scales them.
+    """
+    def __init__(
+        self,
+        classifier, # `NoisyClassifier`, or any module with its `log_prob`; it is frozen
+        fluency=0.01, # λ
+        lr=0.1, # how far each number moves in a step
+        inner=3, # gradient steps a diffusion step
+        # a new optimiser at each inner step, as in the released code: the move is lr·sign of the
+        # gradient
+        fresh=True,
+        stop=0.0, # no guidance below this time
+    ):
         self.classifier = classifier.eval().requires_grad_(False)
         self.fluency, self.lr, self.inner, self.fresh, self.stop = fluency, lr, inner, fresh, stop
     def objective(self, x, mean, # (rows, length, dim)
@@ -40,29 +47,41 @@ class LatentGuide:
         if mask is None: return may
         place = torch.arange(mask.shape[1], device=mask.device)
         return may & (mask & (place > 0) & (place < mask.sum(1, keepdim=True) - 1))[..., None]
-    def refine(self, lm, x, mean, # the diffusion model; (rows, length, dim) as drawn, and its mean
-               var, t, mask, # (rows, length or 1, 1); time of x, a number in a tensor; (rows, length) or None
-               controls): # a list, one a row, or None
+    def refine(
+        self,
+        lm,
+        x,
+        mean, # the diffusion model; (rows, length, dim) as drawn, and its mean
+        var, # (rows, length or 1, 1)
+        t, # time of x, a number in a tensor
+        mask, # (rows, length) or None
+        controls, # a list, one a row, or None
+    ):
         "x moved towards what the controls want, like `x`."
-        if t < self.stop: return x
+        if t < self.stop:
+            return x
         index, ts, total = self.wishes(controls).to(x.device), t.expand(len(x)), torch.zeros_like(x)
         may = self.movable(var, mask, index)
         for _ in range(self.inner):
             with torch.enable_grad():
                 x = x.detach().requires_grad_()
-                g, = torch.autograd.grad(self.objective(x, mean, var, ts, mask, index).sum(), x)
-            total = g ** 2 if self.fresh else total + g ** 2
+                (g,) = torch.autograd.grad(self.objective(x, mean, var, ts, mask, index).sum(), x)
+            total = g**2 if self.fresh else total + g**2
             x = x.detach() + may * self.lr * g / (total.sqrt() + 1e-10)
         return x
 
 # %% ../nbs/08_guidance.ipynb #456b432c
-def condition(log_prob, # (batch, length, vocab) log p -> (batch,) log P(control)
-              logp, # (batch, length, vocab); −inf where a word cannot stand
-              strength=1.): # 1: Bayes' rule; 0: nothing happens
-    "Word probabilities given the control, like `logp`: q = p + strength·(g − p·Σg), g = ∂ log P(control)/∂ log p. Exact where P is a sum of products of word probabilities."
+def condition(
+    log_prob, # (batch, length, vocab) log p -> (batch,) log P(control)
+    logp, # (batch, length, vocab); −inf where a word cannot stand
+    strength=1.0,
+): # 1: Bayes' rule; 0: nothing happens
+    """Word probabilities given the control, like `logp`: q = p + strength·(g − p·Σg), g = ∂ log
+    P(control)/∂ log p. Exact where P is a sum of products of word probabilities.
+    """
     with torch.enable_grad():
         l = logp.detach().clamp(min=-1e4).requires_grad_()
-        g, = torch.autograd.grad(log_prob(l).sum(), l)
+        (g,) = torch.autograd.grad(log_prob(l).sum(), l)
     p, g = logp.detach().exp(), g.nan_to_num(0, 0, 0)
     q = (p + strength * (g - p * g.sum(-1, keepdim=True))).clamp(min=0) * (logp > -math.inf)
     total = q.sum(-1, keepdim=True)
@@ -70,22 +89,35 @@ def condition(log_prob, # (batch, length, vocab) log p -> (batch,) log P(control
 
 # %% ../nbs/08_guidance.ipynb #148efc38
 class Control:
-    "Something wanted of a text. A control of one's own gives `log_prob`, and `check` to be judged by."
-    min_words, guide, vocab = 1, None, None # fewest words that can obey; `LatentGuide` or None; set by `bind`
+    """Something wanted of a text. A control of one's own gives `log_prob`, and `check` to be judged
+    by.
+    """
+    min_words, guide, vocab = (
+        1,
+        None,
+        None,
+    ) # fewest words that can obey; `LatentGuide` or None; set by `bind`
     def bind(self, lm): # `DiffusionLM`
         "Get ready for a model: the control itself; BadInput if the model cannot do it."
         self.vocab = lm.vocab
         return self
-    def log_prob(self, logp, # (batch, length, vocab) log p_i(w), finite
-                 mask): # (batch, length), True where a token stands (START, END too); None: everywhere
-        "log of the probability that the control holds when each word is drawn from its own marginal, `(batch,)`."
+    def log_prob(
+        self,
+        logp, # (batch, length, vocab) log p_i(w), finite
+        mask, # (batch, length), True where a token stands (START, END too); None: everywhere
+    ):
+        """log of the probability that the control holds when each word is drawn from its own
+        marginal, `(batch,)`.
+        """
         raise NotImplementedError(f'{type(self).__name__} needs a log_prob')
     def posterior(self, logp, # (batch, length, vocab); −inf where a word cannot stand
                   mask, strength=1.): # as in `log_prob`; as in `condition`
         "Word probabilities given the control, like `logp`."
         return condition(lambda l: self.log_prob(l, mask), logp, strength)
     def plan(self, lm, gen): # `DiffusionLM`; the text's generator
-        "What is known beforehand: the number of words (None: as the model likes), and {place: word}."
+        """What is known beforehand: the number of words (None: as the model likes), and {place:
+        word}.
+        """
         return None, {}
     def check(self, words): # list[str]
         "Does the finished text obey?"
@@ -98,53 +130,105 @@ class Control:
 
 # %% ../nbs/08_guidance.ipynb #f2674c6c
 class NoisyClassifier(nn.Module, Pretrained):
-    "p(label | x_t, t) for several yes/no labels: a small Transformer that reads noised word vectors (section 5.1)."
-    def __init__(self, labels: list, # what it can tell: strings, or tuples of strings
-                 vocab_size: int, dim: int = 16, # of the diffusion model
-                 width: int = 128, layers: int = 3, heads: int = 4, length: int = 64, dropout: float = 0.1, # of the Transformer
-                 schedule: str = 'entropic', schedule_args: dict = None): # of the diffusion model
+    """p(label | x_t, t) for several yes/no labels: a small Transformer that reads noised word
+    vectors (section 5.1).
+    """
+    def __init__(
+        self,
+        labels: list, # what it can tell: strings, or tuples of strings
+        vocab_size: int,
+        dim: int = 16, # of the diffusion model
+        width: int = 128,
+        layers: int = 3,
+        heads: int = 4,
+        length: int = 64,
+        dropout: float = 0.1, # of the Transformer
+        schedule: str = 'entropic',
+        schedule_args: dict = None, # of the diffusion model
+    ):
         super().__init__()
         self.labels = [tuple(l) if isinstance(l, list) else l for l in labels]
         self.schedule = make_schedule(schedule, **(schedule_args or {}))
-        self.register_buffer('E', torch.zeros(vocab_size, dim))       # the diffusion model's vectors, frozen
-        self.net, self.read = Denoiser(dim, width, layers, heads, length, dropout, self_cond=False), nn.Embedding(vocab_size, width)
+        self.register_buffer(
+            'E', torch.zeros(vocab_size, dim)
+        ) # the diffusion model's vectors, frozen
+        self.net, self.read = Denoiser(
+            dim, width, layers, heads, length, dropout, self_cond=False
+        ), nn.Embedding(vocab_size, width)
         self.head = nn.Linear(width, len(labels))
-        nn.init.normal_(self.head.weight, std=4 / width ** .5); nn.init.constant_(self.head.bias, -4.)   # places differ from the start, or none would be the surest; labels are rare
+        nn.init.normal_(self.head.weight, std=4 / width**0.5)
+        nn.init.constant_(
+            self.head.bias, -4.0
+        ) # places differ from the start, or none would be the surest; labels are rare
     @classmethod
     def for_model(cls, lm, labels, **kwargs): # `DiffusionLM`; as above
         "A fresh classifier for the latents of `lm`."
         config = lm._hub_mixin_config
-        self = cls(labels, len(lm.vocab), lm.dim, **dict(length=lm.length, schedule=config['schedule'], schedule_args=config['schedule_args']) | kwargs)
+        self = cls(
+            labels,
+            len(lm.vocab),
+            lm.dim,
+            **dict(
+                length=lm.length, schedule=config['schedule'], schedule_args=config['schedule_args']
+            )
+            | kwargs
+        )
         self.E.copy_(lm.emb.E.detach())
         return self
     def logits(self, x, t, mask=None): # (batch, length, dim), (batch,), (batch, length)
         "Log-odds of each label, `(batch, labels)`."
         with torch.autocast(x.device.type, enabled=False):
             a, s = self.schedule.coefs(t)
-            alone = (a / s ** 2 * (x.float() @ self.E.T - a / 2 * self.E.pow(2).sum(-1))).softmax(-1)   # chapter 04: Bayes' rule, each vector by itself
+            alone = (a / s**2 * (x.float() @ self.E.T - a / 2 * self.E.pow(2).sum(-1))).softmax(
+                -1
+            ) # chapter 04: Bayes' rule, each vector by itself
         h = self.net(x, t, mask, read=alone @ self.read.weight)
         z = self.head(h).float()
         return (z if mask is None else z.masked_fill(~mask[..., None], -1e4)).amax(1)
-    def log_prob(self, x, t, mask, # as in `logits`
-                 index): # (batch,) label numbers; or (batch, k), −1 where there are fewer
+    def log_prob(
+        self, x, t, mask, index # as in `logits`
+    ): # (batch,) label numbers; or (batch, k), −1 where there are fewer
         "log p(label | x_t, t), summed over a row's labels, `(batch,)`."
         index = index.view(len(x), -1)
-        return (F.logsigmoid(self.logits(x, t, mask)).gather(1, index.clamp(min=0)) * (index >= 0)).sum(1)
-    def forward(self, ids, mask, gen, y): # (batch, length), (batch, length), CPU generator of all noise, (batch, labels) of 0 and 1
+        return (
+            F.logsigmoid(self.logits(x, t, mask)).gather(1, index.clamp(min=0)) * (index >= 0)
+        ).sum(1)
+    def forward(
+        self,
+        ids,
+        mask,
+        gen,
+        # (batch, length), (batch, length), CPU generator of all noise, (batch, labels) of 0 and 1
+        y,
+    ):
         "Binary cross-entropy on latents noised to random times, and its parts: what `fit` calls."
         B = len(ids)
-        t = ((torch.rand(1, generator=gen) + torch.arange(B) / B) % 1)[torch.randperm(B, generator=gen)].to(ids.device)
-        xt = q_sample(self.E[ids], t, self.schedule, torch.randn(*ids.shape, self.E.shape[1], generator=gen).to(ids.device))
+        t = ((torch.rand(1, generator=gen) + torch.arange(B) / B) % 1)[
+            torch.randperm(B, generator=gen)
+        ].to(ids.device)
+        xt = q_sample(
+            self.E[ids],
+            t,
+            self.schedule,
+            torch.randn(*ids.shape, self.E.shape[1], generator=gen).to(ids.device),
+        )
         loss = F.binary_cross_entropy_with_logits(self.logits(xt, t, mask), y.to(ids.device))
         return loss, dict(bce=loss.detach())
 
 # %% ../nbs/08_guidance.ipynb #1957bb40
 class ByClassifier(Control):
     "A control obeyed the paper's way: a classifier on latents, nothing else."
-    def __init__(self, control, # with a `label_key`, which names the classifier's label
-                 guide): # `LatentGuide`, one for all controls of a batch
+    def __init__(
+        self, control, guide # with a `label_key`, which names the classifier's label
+    ): # `LatentGuide`, one for all controls of a batch
         self.control, self.guide, key = control, guide, getattr(control, 'label_key', None)
-        if key not in guide.classifier.labels: raise BadInput(f'the classifier does not know {key if key is not None else control}; its labels are ' + ', '.join(map(str, guide.classifier.labels[:5])) + ', …')
+        if key not in guide.classifier.labels:
+            raise BadInput(
+                f'the classifier does not know {key if key is not None else control}; its labels'
+                ' are '
+                + ', '.join(map(str, guide.classifier.labels[:5]))
+                + ', …'
+            )
         self.label = guide.classifier.labels.index(key)
     @property
     def min_words(self):
@@ -153,8 +237,15 @@ class ByClassifier(Control):
     def bind(self, lm): # `DiffusionLM`
         "The control itself; BadInput if the classifier belongs to another model."
         c = self.guide.classifier
-        if c.E.shape != lm.emb.E.shape or (c.E - lm.emb.E).abs().max() > .05 or vars(c.schedule) != vars(lm.schedule):
-            raise BadInput('the classifier was trained on the latents of another model; train one for this model')
+        if (
+            c.E.shape != lm.emb.E.shape
+            or (c.E - lm.emb.E).abs().max() > 0.05
+            or vars(c.schedule) != vars(lm.schedule)
+        ):
+            raise BadInput(
+                'the classifier was trained on the latents of another model; train one for this'
+                ' model'
+            )
         self.control.bind(lm)
         return super().bind(lm)
     def posterior(self, logp, mask, strength=1.):
@@ -176,8 +267,13 @@ class All(Control):
     "Several controls at once: each conditions the words that the one before left."
     def __init__(self, *parts): # controls
         self.parts = [q for p in parts for q in (p.parts if isinstance(p, All) else [p])]
-        if wrong := [p for p in self.parts if not isinstance(p, Control)]: raise BadInput(f'& joins controls; {wrong[0]!r} is none')
-        if len({id(p.guide) for p in self.parts if p.guide}) > 1: raise BadInput(f'{self} need two different classifiers; give them one LatentGuide that knows all labels')
+        if wrong := [p for p in self.parts if not isinstance(p, Control)]:
+            raise BadInput(f'& joins controls; {wrong[0]!r} is none')
+        if len({id(p.guide) for p in self.parts if p.guide}) > 1:
+            raise BadInput(
+                f'{self} need two different classifiers; give them one LatentGuide that knows all'
+                ' labels'
+            )
     def bind(self, lm): # `DiffusionLM`
         "Bind each part; the control itself."
         for p in self.parts: p.bind(lm)
@@ -197,12 +293,13 @@ class All(Control):
     def kind(self):
         "What it is made of: controls of one kind are asked together."
         return tuple(map(asked_as, self.parts))
-    def posteriors(self, controls, # of this kind, one a row
-                   logp, mask, strength=1.):
+    def posteriors(self, controls, logp, mask, strength=1.0): # of this kind, one a row
         "Word probabilities given one part after the other, in order."
         for parts in zip(*(c.parts for c in controls)):
             q = posteriors(parts, logp, mask, strength)
-            logp = torch.where((q == 0) & (logp.exp() == 0), logp, q.log())   # too small for a float is not impossible
+            logp = torch.where(
+                (q == 0) & (logp.exp() == 0), logp, q.log()
+            ) # too small for a float is not impossible
         return q
     def posterior(self, logp, mask, strength=1.):
         "Word probabilities given one part after the other, in order."
@@ -211,11 +308,18 @@ class All(Control):
         "The plans of all parts; BadInput if they contradict each other."
         plans = [p.plan(lm, gen) for p in self.parts]
         ns, given = {n for n, _ in plans if n is not None}, {}
-        if len(ns) > 1: raise BadInput(f'{self} disagree on the length: {" and ".join(map(str, sorted(ns)))} words')
+        if len(ns) > 1:
+            raise BadInput(
+                f'{self} disagree on the length: {" and ".join(map(str, sorted(ns)))} words'
+            )
         n = ns.pop() if ns else None
-        if n is not None and n < self.min_words: raise BadInput(f'{self}: {n} words cannot hold the {self.min_words} that another control needs')
+        if n is not None and n < self.min_words:
+            raise BadInput(
+                f'{self}: {n} words cannot hold the {self.min_words} that another control needs'
+            )
         for _, g in plans:
-            if clash := [i for i in g if given.get(i, g[i]) != g[i]]: raise BadInput(f'{self} want different words at place {clash[0] + 1}')
+            if clash := [i for i in g if given.get(i, g[i]) != g[i]]:
+                raise BadInput(f'{self} want different words at place {clash[0] + 1}')
             given |= g
         return n, given
     def check(self, words):

@@ -15,19 +15,46 @@ from fastcore.basics import patch
 from .data import *
 from .denoiser import Pretrained
 from .oracles import swap_names
-from .training import ARTransformer, KINDS, PRESETS, Preset, fit, fitting_texts, keyed_generator
+from diffusion_lm_nb.training import (
+    ARTransformer,
+    KINDS,
+    PRESETS,
+    Preset,
+    fit,
+    fitting_texts,
+    keyed_generator,
+)
 
 # %% ../nbs/11_language_models.ipynb #340946b3
 class GPT(nn.Module, Pretrained):
-    "GPT (Radford et al. 2018, §3.1): a causal Transformer, layer norms behind its parts (transformers' OpenAIGPTLMHeadModel)."
-    def __init__(self, words: list, # the vocabulary, specials first
-                 length: int = 64, # positions, START and END included
-                 width: int = 128, layers: int = 4, heads: int = 4, dropout: float = 0.1): # of the Transformer
+    """GPT (Radford et al. 2018, §3.1): a causal Transformer, layer norms behind its parts
+    (transformers' OpenAIGPTLMHeadModel).
+    """
+    def __init__(
+        self,
+        words: list, # the vocabulary, specials first
+        length: int = 64, # positions, START and END included
+        width: int = 128,
+        layers: int = 4,
+        heads: int = 4,
+        dropout: float = 0.1, # of the Transformer
+    ):
         super().__init__()
         from transformers import OpenAIGPTConfig, OpenAIGPTLMHeadModel
+
         self.vocab = Vocab(words)
-        self.net = OpenAIGPTLMHeadModel(OpenAIGPTConfig(vocab_size=len(words), n_positions=length, n_embd=width, n_layer=layers, n_head=heads,
-            resid_pdrop=dropout, embd_pdrop=dropout, attn_pdrop=dropout))
+        self.net = OpenAIGPTLMHeadModel(
+            OpenAIGPTConfig(
+                vocab_size=len(words),
+                n_positions=length,
+                n_embd=width,
+                n_layer=layers,
+                n_head=heads,
+                resid_pdrop=dropout,
+                embd_pdrop=dropout,
+                attn_pdrop=dropout,
+            )
+        )
     token_nats, forward, nats = ARTransformer.token_nats, ARTransformer.forward, ARTransformer.nats
     def batch(self, examples, gen): # list of `Example`; CPU generator
         "What `forward` takes: ids and mask `(batch, length)`, the generator."
@@ -38,35 +65,71 @@ def exchange(e, pools, gen): # an `Example`; {field: list of values}; CPU genera
     "The example with other values for the pools' fields, in words and meaning alike."
     words, mr = e.words, []
     for f, v in e.mr:
-        new = pools[f][int(torch.randint(len(pools[f]), (), generator=gen))] if f in pools and v.strip() else v
-        if new != v: words = swap_names(words, [(f, v)], {f: [new.split()]}, gen)
+        new = (
+            pools[f][int(torch.randint(len(pools[f]), (), generator=gen))]
+            if f in pools and v.strip()
+            else v
+        )
+        if new != v:
+            words = swap_names(words, [(f, v)], {f: [new.split()]}, gen)
         mr.append((f, new))
     return Example(words[:MAX_WORDS], mr)
 
-def example_batches(preset, examples, vocab, seed, swap=0.): # swap: share of the texts whose names are exchanged
+def example_batches(
+    preset,
+    examples,
+    vocab,
+    seed,
+    swap=0.0, # swap: share of the texts whose names are exchanged
+):
     "A function: step -> list of `Example`, and a generator for all that is drawn about them."
-    pools = {f: sorted({v for e in examples for g, v in e.mr if g == f and v.strip()}) for f in ('name', 'near')}
+    pools = {
+        f: sorted({v for e in examples for g, v in e.mr if g == f and v.strip()})
+        for f in ('name', 'near')
+    }
     batches = Batches([vocab.encode(e.words) for e in examples], vocab.pad, preset.batch_size, seed)
+
     def at(step):
         gen = keyed_generator(seed, step)
-        return [exchange(examples[r], pools, gen) if swap and float(torch.rand((), generator=gen)) < swap else examples[r] for r in batches(step)[2]], gen
+        return [
+            (
+                exchange(examples[r], pools, gen)
+                if swap and float(torch.rand((), generator=gen)) < swap
+                else examples[r]
+            )
+            for r in batches(step)[2]
+        ], gen
+
     return at
 
 # %% ../nbs/11_language_models.ipynb #7ff536b9
 def maker(cls): # a class with `batch`
     "The function of KINDS for it: preset, examples, seed -> a fresh model, its batches."
+
     def make(preset, examples, seed):
         args = dict(preset.model)
-        swap = args.pop('swap', 0.)
+        swap = args.pop('swap', 0.0)
         examples, vocab = fitting_texts(preset, examples, min(64, args.get('length', 64)))
-        if getattr(cls, 'needs_mr', False) and not any(e.mr for e in examples): raise BadInput(f'{cls.__name__} reads meaning representations, and no text has one; E2E and the grammar have them')
-        if 'length_counts' in signature(cls.__init__).parameters: args['length_counts'] = torch.bincount(torch.tensor([len(e.words) for e in examples])).tolist()
-        model, texts = cls(vocab.words, **args), example_batches(preset, examples, vocab, seed, swap)
+        if getattr(cls, 'needs_mr', False) and not any(e.mr for e in examples):
+            raise BadInput(
+                f'{cls.__name__} reads meaning representations, and no text has one; E2E and the'
+                ' grammar have them'
+            )
+        if 'length_counts' in signature(cls.__init__).parameters:
+            args['length_counts'] = torch.bincount(
+                torch.tensor([len(e.words) for e in examples])
+            ).tolist()
+        model, texts = cls(vocab.words, **args), example_batches(
+            preset, examples, vocab, seed, swap
+        )
         return model, lambda step: model.batch(*texts(step))
+
     return make
 
 KINDS['gpt'] = maker(GPT)
-_E2E, _TINY = dict(width=128, layers=4, heads=4, dropout=0., swap=.5), dict(width=64, layers=2, heads=4, dropout=0.)
+_E2E, _TINY = dict(width=128, layers=4, heads=4, dropout=0.0, swap=0.5), dict(
+    width=64, layers=2, heads=4, dropout=0.0
+)
 _E2E_RUN = dict(steps=4_000, lr=2e-3)
 _TINY_RUN = dict(batch_size=32, steps=300, lr=4e-3, warmup=30, ema=.98, min_count=0, precision='no')
 PRESETS['e2e-gpt'] = Preset('gpt', 'e2e', _E2E, **_E2E_RUN)
@@ -84,96 +147,188 @@ def draw_word(logits, banned, gen): # (vocab,); ids that shall not be drawn; CPU
     return int(torch.multinomial(logits.softmax(-1), 1, generator=gen))
 
 @torch.no_grad()
-def continue_text(lm, ids, gen, most=MAX_WORDS): # causal model with `vocab` and `net`; ids, the last one START; CPU generator; words
+def continue_text(
+    lm, # causal model with `vocab` and `net`
+    ids, # ids, the last one START
+    gen, # CPU generator
+    most=MAX_WORDS, # words
+):
     "The words that a causal model writes behind `ids`, each drawn given all before it."
     v, n = lm.vocab, len(ids)
     banned = [v.start, v.unk, v.pad, *range(getattr(lm, 'writable', len(v)), len(v))]
     while len(ids) - n < most and ids[-1] != v.end:
-        ids = ids + [draw_word(lm.net(input_ids=torch.tensor([ids], device=lm.net.device)).logits[0, -1], banned, gen)]
+        ids = ids + [
+            draw_word(
+                lm.net(input_ids=torch.tensor([ids], device=lm.net.device)).logits[0, -1],
+                banned,
+                gen,
+            )
+        ]
     return v.decode(ids[n:])
 
 @patch
 def sample(self: GPT, n=1, seed=0): # how many; text i is drawn from (seed, i)
     "Texts, a list of str."
-    return [' '.join(continue_text(self, [self.vocab.start], keyed_generator(seed, i))) for i in range(n)]
+    return [
+        ' '.join(continue_text(self, [self.vocab.start], keyed_generator(seed, i)))
+        for i in range(n)
+    ]
 
 # %% ../nbs/11_language_models.ipynb #6b67ae3c
 EXTRAS = ['DELIM', 'EXTRACT']
 
 def input_forms(task, a, b=None): # classification, entailment, similarity; lists of words
     "The token lists that GPT reads for a task (Radford et al. 2018, §3.3 and figure 1)."
-    if task == 'classification': return [['START', *a, 'EXTRACT']]
-    if b is None: raise BadInput(f'{task} needs two texts')
-    if task not in ('entailment', 'similarity'): raise BadInput(f'no task {task!r}; there are classification, entailment, similarity')
-    return [['START', *x, 'DELIM', *y, 'EXTRACT'] for x, y in ([(a, b), (b, a)] if task == 'similarity' else [(a, b)])]
+    if task == 'classification':
+        return [['START', *a, 'EXTRACT']]
+    if b is None:
+        raise BadInput(f'{task} needs two texts')
+    if task not in ('entailment', 'similarity'):
+        raise BadInput(f'no task {task!r}; there are classification, entailment, similarity')
+    return [
+        ['START', *x, 'DELIM', *y, 'EXTRACT']
+        for x, y in ([(a, b), (b, a)] if task == 'similarity' else [(a, b)])
+    ]
 
 # %% ../nbs/11_language_models.ipynb #e2b0014e
 MASK = 'MASK'
 
-def mask_words(ids, may, rate, mask_id, n_words, gen): # (batch, length); bool of that shape; share, a number or one that broadcasts; ids 4 … n_words are words; CPU generator
-    "BERT's corruption (Devlin et al. 2019, §3.1) -> ids with 80 % MASK, 10 % other words, 10 % unchanged where chosen; targets, −100 where not."
-    chosen, dice = may & (torch.rand(ids.shape, generator=gen) < rate), torch.rand(ids.shape, generator=gen)
+def mask_words(
+    ids,
+    may,
+    rate,
+    mask_id,
+    n_words,
+    # (batch, length); bool of that shape; share, a number or one that broadcasts; ids 4 … n_words
+    # are words; CPU generator
+    gen,
+):
+    """BERT's corruption (Devlin et al. 2019, §3.1) -> ids with 80 % MASK, 10 % other words, 10 %
+    unchanged where chosen; targets, −100 where not.
+    """
+    chosen, dice = may & (torch.rand(ids.shape, generator=gen) < rate), torch.rand(
+        ids.shape, generator=gen
+    )
     other = torch.randint(4, n_words, ids.shape, generator=gen)
-    return torch.where(chosen & (dice < .8), mask_id, torch.where(chosen & (dice >= .9), other, ids)), torch.where(chosen, ids, -100)
+    return torch.where(
+        chosen & (dice < 0.8), mask_id, torch.where(chosen & (dice >= 0.9), other, ids)
+    ), torch.where(chosen, ids, -100)
 
 def cross_entropy(logits, targets): # (batch, …, classes); (batch, …), −100 where nothing is asked
     "Nats, a mean over what is asked for; 0 if nothing is."
-    return F.cross_entropy(logits.float().flatten(0, -2), targets.flatten(), ignore_index=-100, reduction='sum') / (targets >= 0).sum().clamp(min=1)
+    return F.cross_entropy(
+        logits.float().flatten(0, -2), targets.flatten(), ignore_index=-100, reduction='sum'
+    ) / (targets >= 0).sum().clamp(min=1)
 
 # %% ../nbs/11_language_models.ipynb #27a120e9
 def hiding_rates(n, gaps, gen): # texts; share of texts that are not hidden by 15 %; CPU generator
-    "The share of words that is hidden in each text, `(n, 1)`: 15 %, or in a share `gaps` of the texts anything from 0 to 1."
+    """The share of words that is hidden in each text, `(n, 1)`: 15 %, or in a share `gaps` of the
+    texts anything from 0 to 1.
+    """
     u, any_ = torch.rand(n, 1, generator=gen), torch.rand(n, 1, generator=gen)
-    return torch.where(u < gaps, any_, .15)
+    return torch.where(u < gaps, any_, 0.15)
 
 class BERT(nn.Module, Pretrained):
     "BERT (Devlin et al. 2019): masked words and next sentences (transformers' BertForPreTraining)."
-    def __init__(self, words: list, # the vocabulary, specials first
-                 length: int = 64, # positions, START and END included
-                 width: int = 128, layers: int = 4, heads: int = 4, dropout: float = 0.1, # of the Transformer
-                 gaps: float = 0.): # see `hiding_rates`
+    def __init__(
+        self,
+        words: list, # the vocabulary, specials first
+        length: int = 64, # positions, START and END included
+        width: int = 128,
+        layers: int = 4,
+        heads: int = 4,
+        dropout: float = 0.1, # of the Transformer
+        gaps: float = 0.0, # see `hiding_rates`
+    ):
         super().__init__()
         from transformers import BertConfig, BertForPreTraining
-        self.vocab, self.writable, self.length, self.gaps = Vocab([*words, MASK]), len(words), length, gaps
-        self.net = BertForPreTraining(BertConfig(vocab_size=len(self.vocab), max_position_embeddings=length, hidden_size=width, num_hidden_layers=layers,
-            num_attention_heads=heads, intermediate_size=4 * width, hidden_dropout_prob=dropout, attention_probs_dropout_prob=dropout, pad_token_id=self.vocab.pad,
-            initializer_range=.05))     # BERT's own .02 is for a width of 768; a narrow net must begin larger
+
+        self.vocab, self.writable, self.length, self.gaps = (
+            Vocab([*words, MASK]),
+            len(words),
+            length,
+            gaps,
+        )
+        self.net = BertForPreTraining(
+            BertConfig(
+                vocab_size=len(self.vocab),
+                max_position_embeddings=length,
+                hidden_size=width,
+                num_hidden_layers=layers,
+                num_attention_heads=heads,
+                intermediate_size=4 * width,
+                hidden_dropout_prob=dropout,
+                attention_probs_dropout_prob=dropout,
+                pad_token_id=self.vocab.pad,
+                initializer_range=0.05,
+            )
+        ) # BERT's own .02 is for a width of 768; a narrow net must begin larger
     def rows(self, pairs): # list of (words, words of the second sentence or None)
-        "ids, mask and segments `(batch, length)`: START A END, or START A END B END; what is too long is cut."
-        v, a = self.vocab, [self.vocab.encode(a)[:self.length] for a, _ in pairs]
-        b = [v.encode(b)[1:][:self.length - len(a)] if b else [] for a, (_, b) in zip(a, pairs)]
+        """ids, mask and segments `(batch, length)`: START A END, or START A END B END; what is too
+        long is cut.
+        """
+        v, a = self.vocab, [self.vocab.encode(a)[: self.length] for a, _ in pairs]
+        b = [v.encode(b)[1:][: self.length - len(a)] if b else [] for a, (_, b) in zip(a, pairs)]
         ids, mask = pad_batch([x + y for x, y in zip(a, b)], v.pad)
-        return ids, mask, (torch.arange(ids.shape[1]) >= torch.tensor([[len(x)] for x in a])).long() * mask
+        return (
+            ids,
+            mask,
+            (torch.arange(ids.shape[1]) >= torch.tensor([[len(x)] for x in a])).long() * mask,
+        )
     def batch(self, examples, gen): # as GPT's
-        "What `forward` takes: `rows` with words hidden, which words were there, and whether B is a stranger (−100: there is no B)."
+        """What `forward` takes: `rows` with words hidden, which words were there, and whether B is
+        a stranger (−100: there is no B).
+        """
         cut, n = [sentences(e.words) for e in examples], len(examples)
         dice, strange = torch.rand(n, generator=gen).tolist(), torch.rand(n, generator=gen).tolist()
-        paired = [i for i in range(n) if len(cut[i]) > 1 and dice[i] < .5]
+        paired = [i for i in range(n) if len(cut[i]) > 1 and dice[i] < 0.5]
         pairs, answer = [(e.words, None) for e in examples], torch.full((n,), -100)
         for k, i in enumerate(paired):
-            answer[i] = strange[i] < .5 and len(paired) > 1
+            answer[i] = strange[i] < 0.5 and len(paired) > 1
             pairs[i] = cut[i][0], [w for s in cut[paired[k - 1] if answer[i] else i][1:] for w in s]
         ids, mask, segments = self.rows(pairs)
-        ids, targets = mask_words(ids, ids > self.vocab.pad, hiding_rates(n, self.gaps, gen), self.writable, self.writable, gen)
+        ids, targets = mask_words(
+            ids,
+            ids > self.vocab.pad,
+            hiding_rates(n, self.gaps, gen),
+            self.writable,
+            self.writable,
+            gen,
+        )
         return ids, mask, segments, targets, answer
     def logits(self, ids, mask, segments): # (batch, length) -> (batch, length, vocab)
         "What the model believes at each place."
-        return self.net(input_ids=ids, attention_mask=mask.long(), token_type_ids=segments).prediction_logits
+        return self.net(
+            input_ids=ids, attention_mask=mask.long(), token_type_ids=segments
+        ).prediction_logits
     def forward(self, ids, mask, segments, targets, answer): # as `batch` gives them
         "Nats a hidden word + nats a pair, dict of parts: what a training loop calls."
         out = self.net(input_ids=ids, attention_mask=mask.long(), token_type_ids=segments)
-        mlm, nsp = cross_entropy(out.prediction_logits, targets), cross_entropy(out.seq_relationship_logits, answer)
+        mlm, nsp = cross_entropy(out.prediction_logits, targets), cross_entropy(
+            out.seq_relationship_logits, answer
+        )
         return mlm + nsp, dict(mlm=mlm.detach(), nsp=nsp.detach())
 
 KINDS['bert'] = maker(BERT)
 PRESETS['e2e-bert'] = Preset('bert', 'e2e', _E2E | dict(gaps=.5), **_E2E_RUN)
-PRESETS['grammar-bert'] = Preset('bert', 'grammar', _TINY | dict(gaps=.5), **_TINY_RUN | dict(steps=4_000))
+PRESETS['grammar-bert'] = Preset(
+    'bert', 'grammar', _TINY | dict(gaps=0.5), **_TINY_RUN | dict(steps=4_000)
+)
 
 # %% ../nbs/11_language_models.ipynb #879e03c9
 @torch.no_grad()
-def fill_rows(lm, ids, rest, gen, order='surest'): # has `logits`, `vocab`, `writable`; (1, length) with MASK; the other arguments of `logits`; CPU generator; surest or left
-    "The ids with a word for each MASK, drawn by chance: the surest place first, or from left to right."
-    if order not in ('surest', 'left'): raise BadInput(f'no order {order!r} to fill in; there are surest, left')
+def fill_rows(
+    lm, # has `logits`, `vocab`, `writable`
+    ids, # (1, length) with MASK
+    rest, # the other arguments of `logits`
+    gen, # CPU generator
+    order='surest', # surest or left
+):
+    """The ids with a word for each MASK, drawn by chance: the surest place first, or from left to
+    right.
+    """
+    if order not in ('surest', 'left'):
+        raise BadInput(f'no order {order!r} to fill in; there are surest, left')
     ids, banned = ids.clone(), [*range(4), *range(lm.writable, len(lm.vocab))]
     while len(open_ := (ids[0] == lm.writable).nonzero()[:, 0]):
         logits = lm.logits(ids, *rest)[0, open_].float()
@@ -182,16 +337,30 @@ def fill_rows(lm, ids, rest, gen, order='surest'): # has `logits`, `vocab`, `wri
         ids[0, open_[k]] = draw_word(logits[k], banned, gen)
     return ids
 
-def with_masks(vocab, words, most): # a `Vocab` with MASK; words, None where one is wanted; words that fit
+def with_masks(
+    vocab, # a `Vocab` with MASK
+    words, # words, None where one is wanted
+    most, # words that fit
+):
     "The words that the model reads: MASK for None, UNK for what it does not know."
-    if not words: raise BadInput('a text to fill needs at least one place')
-    if len(words) > most: raise BadInput(f'a text of {len(words)} words is too long to fill: the model holds {most}')
+    if not words:
+        raise BadInput('a text to fill needs at least one place')
+    if len(words) > most:
+        raise BadInput(f'a text of {len(words)} words is too long to fill: the model holds {most}')
     return [MASK if w is None else vocab.words[vocab.known(w)] for w in words]
 
 @patch
-def fill(self: BERT, words, seed=0, order='surest'): # words, None where one is wanted; whole number or CPU generator; as `fill_rows` has it
+def fill(
+    self: BERT,
+    words, # words, None where one is wanted
+    seed=0, # whole number or CPU generator
+    order='surest', # as `fill_rows` has it
+):
     "The text with its gaps filled, a list of words; what was given comes back as it was."
-    ids, mask, segments = (u.to(self.net.device) for u in self.rows([(with_masks(self.vocab, words, self.length - 2), None)]))
+    ids, mask, segments = (
+        u.to(self.net.device)
+        for u in self.rows([(with_masks(self.vocab, words, self.length - 2), None)])
+    )
     ids = fill_rows(self, ids, (mask, segments), as_generator(seed), order)
     return [w or self.vocab.words[i] for w, i in zip(words, ids[0, 1:].tolist())]
 
@@ -203,19 +372,51 @@ def hide(words, gen, rate=.15): # list of str; CPU generator; share
     return [None if g else w for w, g in zip(words, gone)]
 
 @torch.no_grad()
-def hidden_scores(lm, texts, holes, rows, batch_size=64): # `BERT` or `XLM`; word lists; the same with None; rows(texts, their numbers) -> arguments of `logits`
-    "Share of the hidden words that are the likeliest there, and their nats: dict(accuracy, nats, words)."
+def hidden_scores(
+    lm,
+    texts,
+    holes,
+    rows,
+    # `BERT` or `XLM`; word lists; the same with None; rows(texts, their numbers) -> arguments of
+    # `logits`
+    batch_size=64,
+):
+    """Share of the hidden words that are the likeliest there, and their nats: dict(accuracy, nats,
+    words).
+    """
     right = nats = n = 0
     for at in range(0, len(texts), batch_size):
         part = range(at, min(at + batch_size, len(texts)))
-        args = [u.to(lm.net.device) for u in rows([[MASK if w is None else w for w in holes[i]] for i in part], part)]
-        gold = torch.tensor([lm.vocab.ids.get(w, lm.vocab.unk) for i in part for w, h in zip(texts[i], holes[i]) if h is None], device=lm.net.device)
-        logp = lm.logits(*args)[args[0] == lm.writable].float()[:, :lm.writable].log_softmax(-1)
-        right, nats, n = right + (logp.argmax(-1) == gold).sum().item(), nats - logp.gather(-1, gold[:, None]).sum().item(), n + len(gold)
+        args = [
+            u.to(lm.net.device)
+            for u in rows([[MASK if w is None else w for w in holes[i]] for i in part], part)
+        ]
+        gold = torch.tensor(
+            [
+                lm.vocab.ids.get(w, lm.vocab.unk)
+                for i in part
+                for w, h in zip(texts[i], holes[i])
+                if h is None
+            ],
+            device=lm.net.device,
+        )
+        logp = lm.logits(*args)[args[0] == lm.writable].float()[:, : lm.writable].log_softmax(-1)
+        right, nats, n = (
+            right + (logp.argmax(-1) == gold).sum().item(),
+            nats - logp.gather(-1, gold[:, None]).sum().item(),
+            n + len(gold),
+        )
     return dict(accuracy=right / n, nats=nats / n, words=n)
 
 # %% ../nbs/11_language_models.ipynb #38df0d30
-RATINGS = {'low': 'low', '1 out of 5': 'low', 'average': 'average', '3 out of 5': 'average', 'high': 'high', '5 out of 5': 'high'}
+RATINGS = {
+    'low': 'low',
+    '1 out of 5': 'low',
+    'average': 'average',
+    '3 out of 5': 'average',
+    'high': 'high',
+    '5 out of 5': 'high',
+}
 
 def rating(e): # an `Example`
     "How the customers rate the place: none, low, average or high."
@@ -223,33 +424,52 @@ def rating(e): # an `Example`
 
 # %% ../nbs/11_language_models.ipynb #6614ef62
 class Classifier(nn.Module, Pretrained):
-    "Fine-tuning (Radford et al. 2018, eq. 3–5; Devlin et al. 2019, §3.2): a linear layer on a `GPT` or a `BERT`, all of it trained."
-    def __init__(self, kind: str, # gpt or bert
-                 body: dict, # arguments of the class
-                 classes: list, # their names
-                 aux: float = 0.5): # λ, the weight of the language model's loss; for gpt only
+    """Fine-tuning (Radford et al. 2018, eq. 3–5; Devlin et al. 2019, §3.2): a linear layer on a
+    `GPT` or a `BERT`, all of it trained.
+    """
+    def __init__(
+        self,
+        kind: str, # gpt or bert
+        body: dict, # arguments of the class
+        classes: list, # their names
+        aux: float = 0.5,
+    ): # λ, the weight of the language model's loss; for gpt only
         super().__init__()
-        if kind not in ('gpt', 'bert'): raise BadInput(f'no body {kind!r}; there are gpt and bert')
+        if kind not in ('gpt', 'bert'):
+            raise BadInput(f'no body {kind!r}; there are gpt and bert')
         self.kind, self.classes, self.aux = kind, list(classes), aux
-        self.lm = GPT(**body | dict(words=[*body['words'], *EXTRAS])) if kind == 'gpt' else BERT(**body)
+        self.lm = (
+            GPT(**body | dict(words=[*body['words'], *EXTRAS])) if kind == 'gpt' else BERT(**body)
+        )
         self.vocab, width = self.lm.vocab, body.get('width', 128)
-        self.drop, self.head = nn.Dropout(body.get('dropout', .1)), nn.Linear(width, len(classes))
-        nn.init.normal_(self.head.weight, std=.02); nn.init.zeros_(self.head.bias)
+        self.drop, self.head = nn.Dropout(body.get('dropout', 0.1)), nn.Linear(width, len(classes))
+        nn.init.normal_(self.head.weight, std=0.02)
+        nn.init.zeros_(self.head.bias)
     @classmethod
-    def from_lm(cls, lm, classes, aux=.5): # `GPT` or `BERT`
-        "A classifier that begins with the weights of a language model; only head, DELIM and EXTRACT are fresh."
+    def from_lm(cls, lm, classes, aux=0.5): # `GPT` or `BERT`
+        """A classifier that begins with the weights of a language model; only head, DELIM and
+        EXTRACT are fresh.
+        """
         new = cls('gpt' if isinstance(lm, GPT) else 'bert', lm._hub_mixin_config, classes, aux)
         own = new.lm.state_dict()
-        for k, v in lm.state_dict().items(): own[k][:len(v)] = v
+        for k, v in lm.state_dict().items():
+            own[k][: len(v)] = v
         return new
     def rows(self, texts): # lists of words -> ids, mask
         "The texts as the body reads them: START words EXTRACT for GPT, START words END for BERT."
-        v, forms = self.vocab, [input_forms('classification', t)[0] if self.kind == 'gpt' else ['START', *t, 'END'] for t in texts]
+        v, forms = self.vocab, [
+            input_forms('classification', t)[0] if self.kind == 'gpt' else ['START', *t, 'END']
+            for t in texts
+        ]
         return pad_batch([[v.ids.get(w, v.unk) for w in f] for f in forms], v.pad)
     def logits(self, ids, mask): # (batch, length) -> (batch, classes)
         "Scores of the classes."
-        if self.kind == 'bert': h = self.lm.net.bert(input_ids=ids, attention_mask=mask.long()).pooler_output
-        else: h = self.lm.net.transformer(input_ids=ids).last_hidden_state[torch.arange(len(ids)), mask.sum(1) - 1]
+        if self.kind == 'bert':
+            h = self.lm.net.bert(input_ids=ids, attention_mask=mask.long()).pooler_output
+        else:
+            h = self.lm.net.transformer(input_ids=ids).last_hidden_state[
+                torch.arange(len(ids)), mask.sum(1) - 1
+            ]
         return self.head(self.drop(h))
     def forward(self, ids, mask, y): # y: (batch,) numbers of classes
         "L_2 + λ L_1 in nats, dict of parts: what a training loop calls."
@@ -260,7 +480,14 @@ class Classifier(nn.Module, Pretrained):
     def predict(self, texts, batch_size=64): # lists of words
         "The likeliest class of each, a list of names."
         out = []
-        for i in range(0, len(texts), batch_size): out += self.logits(*(u.to(self.head.weight.device) for u in self.rows(texts[i:i + batch_size]))).argmax(-1).tolist()
+        for i in range(0, len(texts), batch_size):
+            out += (
+                self.logits(
+                    *(u.to(self.head.weight.device) for u in self.rows(texts[i : i + batch_size]))
+                )
+                .argmax(-1)
+                .tolist()
+            )
         return [self.classes[k] for k in out]
 
 # %% ../nbs/11_language_models.ipynb #3c48b41a
@@ -271,12 +498,25 @@ def few_labels(examples, label, each, seed): # list of `Example`; function of on
         if len(of := kept.setdefault(label(examples[i]), [])) < each: of.append(examples[i])
     return [e for k in sorted(kept) for e in kept[k]]
 
-def fine_tune(model, examples, label, preset, seed=0, device=None): # `Classifier`; list of `Example`; function of one -> a class; a `Preset`
+def fine_tune(
+    model,
+    examples,
+    label,
+    preset,
+    seed=0,
+    device=None, # `Classifier`; list of `Example`; function of one -> a class; a `Preset`
+):
     "The classifier, trained on labelled examples."
-    rows = Batches([model.vocab.encode(e.words) for e in examples], model.vocab.pad, preset.batch_size, seed)
+    rows = Batches(
+        [model.vocab.encode(e.words) for e in examples], model.vocab.pad, preset.batch_size, seed
+    )
+
     def at(step):
         few = [examples[r] for r in rows(step)[2]]
-        return *model.rows([e.words for e in few]), torch.tensor([model.classes.index(label(e)) for e in few])
+        return *model.rows([e.words for e in few]), torch.tensor(
+            [model.classes.index(label(e)) for e in few]
+        )
+
     fit(model, at, preset, device=device, quiet=True)
     return model
 
@@ -285,54 +525,141 @@ MR_MARKS = [f'<{f}>' for f in FIELDS] + ['<yes>', '<no>']
 
 def mr_words(mr): # (field, value) pairs
     "A meaning representation as words: `<food> French <near> the river`."
-    try: return [w for f, v in mr for w in (f'<{canonical_field(f)}>', *(f'<{w}>' if w in ('yes', 'no') else w for w in v.split()))]
-    except (TypeError, ValueError, AttributeError) as e: raise e if isinstance(e, BadInput) else BadInput(f'a meaning representation is a list of (field, value) pairs, not {mr!r}') from None
+    try:
+        return [
+            w
+            for f, v in mr
+            for w in (
+                f'<{canonical_field(f)}>',
+                *(f'<{w}>' if w in ('yes', 'no') else w for w in v.split()),
+            )
+        ]
+    except (TypeError, ValueError, AttributeError) as e:
+        raise (
+            e
+            if isinstance(e, BadInput)
+            else BadInput(f'a meaning representation is a list of (field, value) pairs, not {mr!r}')
+        ) from None
 
 # %% ../nbs/11_language_models.ipynb #ad33a7d7
 class XLM(nn.Module, Pretrained):
-    "XLM (Conneau and Lample 2019, §3): causal, masked and translation language modelling (transformers' XLMWithLMHeadModel); meaning and text are its languages."
+    """XLM (Conneau and Lample 2019, §3): causal, masked and translation language modelling
+    (transformers' XLMWithLMHeadModel); meaning and text are its languages.
+    """
     needs_mr = True
-    def __init__(self, words: list, # the vocabulary, specials first
-                 objectives: str = 'mlm,tlm', # of clm, mlm, tlm: texts by texts in turn
-                 length: int = 64, # positions of each language, START and END included
-                 width: int = 128, layers: int = 4, heads: int = 4, dropout: float = 0.1, # of the Transformer
-                 gaps: float = 0., # see `hiding_rates`
-                 partial: float = 0., # share of the pairs for TLM whose meaning is told in part
-                 length_counts: list = None): # number of training texts by their words
+    def __init__(
+        self,
+        words: list, # the vocabulary, specials first
+        objectives: str = 'mlm,tlm', # of clm, mlm, tlm: texts by texts in turn
+        length: int = 64, # positions of each language, START and END included
+        width: int = 128,
+        layers: int = 4,
+        heads: int = 4,
+        dropout: float = 0.1, # of the Transformer
+        gaps: float = 0.0, # see `hiding_rates`
+        partial: float = 0.0, # share of the pairs for TLM whose meaning is told in part
+        length_counts: list = None, # number of training texts by their words
+    ):
         super().__init__()
         from transformers import XLMConfig, XLMWithLMHeadModel
+
         self.objectives = objectives.split(',')
-        if wrong := {*self.objectives} - {'clm', 'mlm', 'tlm'}: raise BadInput(f'no objective {min(wrong)!r}; there are clm, mlm, tlm')
-        self.vocab, self.writable, self.length, self.gaps = Vocab([*words, MASK, *MR_MARKS]), len(words), length, gaps
+        if wrong := {*self.objectives} - {'clm', 'mlm', 'tlm'}:
+            raise BadInput(f'no objective {min(wrong)!r}; there are clm, mlm, tlm')
+        self.vocab, self.writable, self.length, self.gaps = (
+            Vocab([*words, MASK, *MR_MARKS]),
+            len(words),
+            length,
+            gaps,
+        )
         self.partial, self.length_counts = partial, length_counts
-        self.net = XLMWithLMHeadModel(XLMConfig(vocab_size=len(self.vocab), max_position_embeddings=length, emb_dim=width, n_layers=layers, n_heads=heads, n_langs=2,
-            dropout=dropout, attention_dropout=dropout, embed_init_std=width ** -.5, init_std=width ** -.5, pad_index=3, eos_index=1, bos_index=0, unk_index=2, mask_index=len(words)))
+        self.net = XLMWithLMHeadModel(
+            XLMConfig(
+                vocab_size=len(self.vocab),
+                max_position_embeddings=length,
+                emb_dim=width,
+                n_layers=layers,
+                n_heads=heads,
+                n_langs=2,
+                dropout=dropout,
+                attention_dropout=dropout,
+                embed_init_std=width**-0.5,
+                init_std=width**-0.5,
+                pad_index=3,
+                eos_index=1,
+                bos_index=0,
+                unk_index=2,
+                mask_index=len(words),
+            )
+        )
     def rows(self, pairs): # list of (mr or None, words or None)
-        "ids, mask, languages and positions `(batch, length)`: START mr END in language 0, START words END in language 1."
-        v, seqs = self.vocab, [[self.vocab.encode(x)[:self.length] if x is not None else [] for x in (None if mr is None else mr_words(mr), words)] for mr, words in pairs]
+        """ids, mask, languages and positions `(batch, length)`: START mr END in language 0, START
+        words END in language 1.
+        """
+        v, seqs = self.vocab, [
+            [
+                self.vocab.encode(x)[: self.length] if x is not None else []
+                for x in (None if mr is None else mr_words(mr), words)
+            ]
+            for mr, words in pairs
+        ]
         ids, mask = pad_batch([a + b for a, b in seqs], v.pad)
         n, place = torch.tensor([[len(a)] for a, _ in seqs]), torch.arange(ids.shape[1])[None]
         second = (place >= n).long()
         return ids, mask, second * mask, (place - n * second) * mask
     def part(self, mr, gen): # (field, value) pairs; CPU generator
         "The meaning; or, in a share `partial`, one pair of it or more."
-        if len(mr) < 2 or torch.rand((), generator=gen) >= self.partial: return mr
-        keep = torch.randperm(len(mr), generator=gen)[:1 + int(torch.randint(len(mr) - 1, (), generator=gen))].tolist()
+        if len(mr) < 2 or torch.rand((), generator=gen) >= self.partial:
+            return mr
+        keep = torch.randperm(len(mr), generator=gen)[
+            : 1 + int(torch.randint(len(mr) - 1, (), generator=gen))
+        ].tolist()
         return [mr[i] for i in sorted(keep)]
     def batch(self, examples, gen): # as GPT's
-        "What `forward` takes: `rows` of one objective, drawn by chance, with what is asked for at each place; whether attention is causal."
+        """What `forward` takes: `rows` of one objective, drawn by chance, with what is asked for at
+        each place; whether attention is causal.
+        """
         objective = self.objectives[int(torch.randint(len(self.objectives), (), generator=gen))]
-        alone = (torch.rand(len(examples), generator=gen) < .25).tolist()
-        pairs = [(self.part(e.mr, gen), e.words) if objective == 'tlm' else (e.mr, None) if objective == 'mlm' and a else (None, e.words) for e, a in zip(examples, alone)]
+        alone = (torch.rand(len(examples), generator=gen) < 0.25).tolist()
+        pairs = [
+            (
+                (self.part(e.mr, gen), e.words)
+                if objective == 'tlm'
+                else (e.mr, None) if objective == 'mlm' and a else (None, e.words)
+            )
+            for e, a in zip(examples, alone)
+        ]
         ids, mask, *rest = self.rows(pairs)
-        if objective == 'clm': return ids, mask, *rest, torch.where(mask, ids, -100).roll(-1, 1).index_fill(1, torch.tensor([ids.shape[1] - 1]), -100), True
-        rates = torch.where(rest[0] > 0, hiding_rates(len(ids), self.gaps, gen), .15)      # gaps are in texts: a meaning is an order, and is read
-        ids, targets = mask_words(ids, ids > self.vocab.pad, rates, self.writable, self.writable, gen)
+        if objective == 'clm':
+            return (
+                ids,
+                mask,
+                *rest,
+                torch.where(mask, ids, -100)
+                .roll(-1, 1)
+                .index_fill(1, torch.tensor([ids.shape[1] - 1]), -100),
+                True,
+            )
+        rates = torch.where(
+            rest[0] > 0, hiding_rates(len(ids), self.gaps, gen), 0.15
+        ) # gaps are in texts: a meaning is an order, and is read
+        ids, targets = mask_words(
+            ids, ids > self.vocab.pad, rates, self.writable, self.writable, gen
+        )
         return ids, mask, *rest, targets, False
-    def logits(self, ids, mask, langs, positions, causal=False): # (batch, length) -> (batch, length, vocab)
+    def logits(
+        self,
+        ids,
+        mask,
+        langs,
+        positions,
+        causal=False, # (batch, length) -> (batch, length, vocab)
+    ):
         "What the model believes at each place; of the next place, if causal."
         self.net.transformer.causal = causal
-        return self.net(input_ids=ids, attention_mask=mask, langs=langs, position_ids=positions).logits
+        return self.net(
+            input_ids=ids, attention_mask=mask, langs=langs, position_ids=positions
+        ).logits
     def forward(self, ids, mask, langs, positions, targets, causal=False): # as `batch` gives them
         "Nats a word that is asked for, dict of parts: what a training loop calls."
         ce = cross_entropy(self.logits(ids, mask, langs, positions, causal), targets)
@@ -340,25 +667,52 @@ class XLM(nn.Module, Pretrained):
 
 KINDS['xlm'] = maker(XLM)
 for _name, _objectives in (('xlm', 'mlm,tlm'), ('xlm-mlm', 'mlm')):
-    PRESETS[f'e2e-{_name}'] = Preset('xlm', 'e2e', _E2E | dict(objectives=_objectives, gaps=.5, partial=.5), **_E2E_RUN | dict(steps=12_000))
-    PRESETS[f'grammar-{_name}'] = Preset('xlm', 'grammar', _TINY | dict(objectives=_objectives, gaps=1., partial=.5), **_TINY_RUN | dict(steps=16_000))
+    PRESETS[f'e2e-{_name}'] = Preset(
+        'xlm',
+        'e2e',
+        _E2E | dict(objectives=_objectives, gaps=0.5, partial=0.5),
+        **_E2E_RUN | dict(steps=12_000),
+    )
+    PRESETS[f'grammar-{_name}'] = Preset(
+        'xlm',
+        'grammar',
+        _TINY | dict(objectives=_objectives, gaps=1.0, partial=0.5),
+        **_TINY_RUN | dict(steps=16_000),
+    )
 
 # %% ../nbs/11_language_models.ipynb #87e34cbd
 @patch
-def fill(self: XLM, words, mr=None, seed=0, order='surest'): # words, None where one is wanted; (field, value) pairs or None; whole number or CPU generator; as `fill_rows` has it
+def fill(
+    self: XLM,
+    words, # words, None where one is wanted
+    mr=None, # (field, value) pairs or None
+    seed=0, # whole number or CPU generator
+    order='surest', # as `fill_rows` has it
+):
     "The text with its gaps filled, a list of words; what was given comes back as it was."
-    ids, *rest = (u.to(self.net.device) for u in self.rows([(mr, with_masks(self.vocab, words, self.length - 2))]))
+    ids, *rest = (
+        u.to(self.net.device)
+        for u in self.rows([(mr, with_masks(self.vocab, words, self.length - 2))])
+    )
     ids = fill_rows(self, ids, rest, as_generator(seed), order)
-    return [w or self.vocab.words[i] for w, i in zip(words, ids[0, -len(words) - 1:].tolist())]
+    return [w or self.vocab.words[i] for w, i in zip(words, ids[0, -len(words) - 1 :].tolist())]
 
 # %% ../nbs/11_language_models.ipynb #816798ad
 class GPT2(ARTransformer):
-    "GPT-2 (Radford et al. 2019, §2): chapter 06's causal Transformer, prompted by a meaning representation: `mr START text END`, or `START text END`."
+    """GPT-2 (Radford et al. 2019, §2): chapter 06's causal Transformer, prompted by a meaning
+    representation: `mr START text END`, or `START text END`.
+    """
     needs_mr = True
-    def __init__(self, words: list, # the vocabulary, specials first
-                 length: int = 112, # positions, of prompt and text
-                 width: int = 128, layers: int = 4, heads: int = 4, dropout: float = 0.1, # of the Transformer
-                 prompted: float = 0.5): # share of the texts that are learnt behind their meaning
+    def __init__(
+        self,
+        words: list, # the vocabulary, specials first
+        length: int = 112, # positions, of prompt and text
+        width: int = 128,
+        layers: int = 4,
+        heads: int = 4,
+        dropout: float = 0.1, # of the Transformer
+        prompted: float = 0.5, # share of the texts that are learnt behind their meaning
+    ):
         super().__init__([*words, *MR_MARKS], length, width, layers, heads, dropout)
         self.writable, self.prompted = len(words), prompted
     def prompt(self, mr=()): # (field, value) pairs
@@ -367,7 +721,16 @@ class GPT2(ARTransformer):
     def batch(self, examples, gen): # as GPT's
         "What `forward` takes: ids and mask `(batch, length)`, the generator."
         say = (torch.rand(len(examples), generator=gen) < self.prompted).tolist()
-        return *pad_batch([self.prompt(e.mr if s else ()) + self.vocab.encode(e.words)[1:] for e, s in zip(examples, say)], self.vocab.pad), gen
+        return (
+            *pad_batch(
+                [
+                    self.prompt(e.mr if s else ()) + self.vocab.encode(e.words)[1:]
+                    for e, s in zip(examples, say)
+                ],
+                self.vocab.pad,
+            ),
+            gen,
+        )
     def asked(self, ids, mask): # (batch, length) -> (batch, length−1)
         "True where a token behind START is to be foretold."
         return ((ids == self.vocab.start).cumsum(1) > 0)[:, :-1] & mask[:, 1:]
@@ -382,40 +745,64 @@ class GPT2(ARTransformer):
     @torch.no_grad()
     def nats(self, texts, mrs=None, batch_size=64): # lists of words; a meaning each, or None
         "−log p(words END), or −log p(words END | meaning), of each text, a list."
-        rows, out = [self.prompt(mr) + self.vocab.encode(t)[1:] for t, mr in zip(texts, mrs or [()] * len(texts))], []
+        rows, out = [
+            self.prompt(mr) + self.vocab.encode(t)[1:]
+            for t, mr in zip(texts, mrs or [()] * len(texts))
+        ], []
         for i in range(0, len(rows), batch_size):
-            ids, mask = (u.to(self.net.device) for u in pad_batch(rows[i:i + batch_size], self.vocab.pad))
+            ids, mask = (
+                u.to(self.net.device) for u in pad_batch(rows[i : i + batch_size], self.vocab.pad)
+            )
             out += self.token_nats(ids, mask).double().sum(1).tolist()
         return out
-    def sample(self, n=1, mr=(), seed=0): # how many; (field, value) pairs; text i is drawn from (seed, i)
+    def sample(
+        self,
+        n=1, # how many
+        mr=(), # (field, value) pairs
+        seed=0, # text i is drawn from (seed, i)
+    ):
         "Texts, a list of str."
-        return [' '.join(continue_text(self, self.prompt(mr), keyed_generator(seed, i))) for i in range(n)]
+        return [
+            ' '.join(continue_text(self, self.prompt(mr), keyed_generator(seed, i)))
+            for i in range(n)
+        ]
 
 KINDS['gpt2'] = maker(GPT2)
 PRESETS['e2e-gpt2'] = Preset('gpt2', 'e2e', _E2E, **_E2E_RUN)
 PRESETS['grammar-gpt2'] = Preset('gpt2', 'grammar', _TINY, **_TINY_RUN | dict(steps=4_000))
 
 # %% ../nbs/11_language_models.ipynb #8843bd1f
-def mask_tokens(words, gen, rate=.15): # list of str; CPU generator; share
+def mask_tokens(words, gen, rate=0.15): # list of str; CPU generator; share
     "Token masking: words become MASK."
-    return [MASK if u < rate else w for w, u in zip(words, torch.rand(len(words), generator=gen).tolist())]
+    return [
+        MASK if u < rate else w
+        for w, u in zip(words, torch.rand(len(words), generator=gen).tolist())
+    ]
 
 def delete_tokens(words, gen, rate=.15): # as above
     "Token deletion: words are gone; where, the model must find out."
     return [w for w, u in zip(words, torch.rand(len(words), generator=gen).tolist()) if u >= rate]
 
-def infill_spans(words, gen, rate=.3, mean=3.): # mean: λ of the Poisson lengths
-    "Text infilling: spans of Poisson length become one MASK each; a span of no words puts a MASK in. A share `rate` of the words is gone."
+def infill_spans(words, gen, rate=0.3, mean=3.0): # mean: λ of the Poisson lengths
+    """Text infilling: spans of Poisson length become one MASK each; a span of no words puts a MASK
+    in. A share `rate` of the words is gone.
+    """
     left, spans = round(rate * len(words)), []
     while left > 0:
         spans.append(min(left, int(torch.poisson(torch.tensor(mean), generator=gen))))
         left -= spans[-1]
     kept = len(words) - sum(spans)
-    before = dict(zip(torch.randperm(kept + 1, generator=gen).tolist(), spans))   # span by the number of kept words before it
+    before = dict(
+        zip(torch.randperm(kept + 1, generator=gen).tolist(), spans)
+    ) # span by the number of kept words before it
     out, i = [], 0
     for k in range(kept + 1):
-        if k in before: out.append(MASK); i += before[k]
-        if k < kept: out.append(words[i]); i += 1
+        if k in before:
+            out.append(MASK)
+            i += before[k]
+        if k < kept:
+            out.append(words[i])
+            i += 1
     return out
 
 def permute_sentences(words, gen): # list of str; CPU generator
@@ -428,37 +815,85 @@ def rotate(words, gen): # list of str; CPU generator
     k = int(torch.randint(len(words), (), generator=gen))
     return words[k:] + words[:k]
 
-NOISES = dict(mask=mask_tokens, delete=delete_tokens, infill=infill_spans, permute=permute_sentences, rotate=rotate)
+NOISES = dict(
+    mask=mask_tokens,
+    delete=delete_tokens,
+    infill=infill_spans,
+    permute=permute_sentences,
+    rotate=rotate,
+)
 
 # %% ../nbs/11_language_models.ipynb #e450cba3
 class BART(nn.Module, Pretrained):
-    "BART (Lewis et al. 2020, §2): an encoder reads a damaged text, a decoder writes it whole (transformers' BartForConditionalGeneration)."
-    def __init__(self, words: list, # the vocabulary, specials first
-                 noise: str = 'infill,permute', # of NOISES, applied from right to left
-                 length: int = 64, # positions, START and END included
-                 width: int = 128, layers: int = 2, heads: int = 4, dropout: float = 0.1): # of each Transformer
+    """BART (Lewis et al. 2020, §2): an encoder reads a damaged text, a decoder writes it whole
+    (transformers' BartForConditionalGeneration).
+    """
+    def __init__(
+        self,
+        words: list, # the vocabulary, specials first
+        noise: str = 'infill,permute', # of NOISES, applied from right to left
+        length: int = 64, # positions, START and END included
+        width: int = 128,
+        layers: int = 2,
+        heads: int = 4,
+        dropout: float = 0.1, # of each Transformer
+    ):
         super().__init__()
         from transformers import BartConfig, BartForConditionalGeneration
+
         self.noise = noise.split(',')
-        if wrong := {*self.noise} - {*NOISES}: raise BadInput(f'no noise {min(wrong)!r}; there are {", ".join(NOISES)}')
+        if wrong := {*self.noise} - {*NOISES}:
+            raise BadInput(f'no noise {min(wrong)!r}; there are {", ".join(NOISES)}')
         self.vocab, self.writable, self.length = Vocab([*words, MASK]), len(words), length
-        self.net = BartForConditionalGeneration(BartConfig(vocab_size=len(self.vocab), max_position_embeddings=length, d_model=width, encoder_layers=layers, decoder_layers=layers,
-            encoder_attention_heads=heads, decoder_attention_heads=heads, encoder_ffn_dim=4 * width, decoder_ffn_dim=4 * width, dropout=dropout, attention_dropout=dropout,
-            bos_token_id=0, eos_token_id=1, pad_token_id=3, decoder_start_token_id=0, forced_eos_token_id=None, init_std=.05))    # as in BERT
+        self.net = BartForConditionalGeneration(
+            BartConfig(
+                vocab_size=len(self.vocab),
+                max_position_embeddings=length,
+                d_model=width,
+                encoder_layers=layers,
+                decoder_layers=layers,
+                encoder_attention_heads=heads,
+                decoder_attention_heads=heads,
+                encoder_ffn_dim=4 * width,
+                decoder_ffn_dim=4 * width,
+                dropout=dropout,
+                attention_dropout=dropout,
+                bos_token_id=0,
+                eos_token_id=1,
+                pad_token_id=3,
+                decoder_start_token_id=0,
+                forced_eos_token_id=None,
+                init_std=0.05,
+            )
+        ) # as in BERT
     def damage(self, words, gen): # list of str; CPU generator
         "The text after the model's noise."
         for name in reversed(self.noise): words = NOISES[name](words, gen)
         return words
     def rows(self, pairs): # list of (source words, text's words)
         "ids and mask of the sources, ids and mask of the texts, each `(batch, length)`."
-        return *(u for side in zip(*pairs) for u in pad_batch([self.vocab.encode(w[:self.length - 2]) for w in side], self.vocab.pad)),
+        return (
+            *(
+                u
+                for side in zip(*pairs)
+                for u in pad_batch(
+                    [self.vocab.encode(w[: self.length - 2]) for w in side], self.vocab.pad
+                )
+            ),
+        )
     def batch(self, examples, gen): # as GPT's
         "What `forward` takes: `rows` of damaged texts."
         return self.rows([(self.damage(e.words, gen), e.words) for e in examples])
     def token_nats(self, ids, mask, out, out_mask): # as `rows` gives them -> (batch, length−1)
-        "What each token of the texts costs given its source and those before it, in nats; 0 at pads."
-        logits = self.net(input_ids=ids, attention_mask=mask.long(), decoder_input_ids=out[:, :-1]).logits
-        return -logits.float().log_softmax(-1).gather(-1, out[:, 1:, None])[..., 0] * out_mask[:, 1:]
+        """What each token of the texts costs given its source and those before it, in nats; 0 at
+        pads.
+        """
+        logits = self.net(
+            input_ids=ids, attention_mask=mask.long(), decoder_input_ids=out[:, :-1]
+        ).logits
+        return (
+            -logits.float().log_softmax(-1).gather(-1, out[:, 1:, None])[..., 0] * out_mask[:, 1:]
+        )
     def forward(self, ids, mask, out, out_mask): # as `batch` gives them
         "Nats a token, dict of parts: what a training loop calls."
         ce = self.token_nats(ids, mask, out, out_mask).sum() / out_mask[:, 1:].sum()
@@ -468,36 +903,72 @@ KINDS['bart'] = maker(BART)
 for _noise in ('infill,permute', *NOISES):
     _name = 'bart' if ',' in _noise else f'bart-{_noise}'
     PRESETS[f'e2e-{_name}'] = Preset('bart', 'e2e', _E2E | dict(noise=_noise, layers=2), **_E2E_RUN)
-    PRESETS[f'grammar-{_name}'] = Preset('bart', 'grammar', _TINY | dict(noise=_noise, layers=1), **_TINY_RUN | dict(steps=4_000))
+    PRESETS[f'grammar-{_name}'] = Preset(
+        'bart', 'grammar', _TINY | dict(noise=_noise, layers=1), **_TINY_RUN | dict(steps=4_000)
+    )
 
 # %% ../nbs/11_language_models.ipynb #9237fe4f
 @patch
 @torch.no_grad()
-def write(self: BART, words, n_words=None, seed=0, most=10): # words, None for a gap of any size; a size a gap, or None: the model's choice, `most` at most; whole number or CPU generator
+def write(
+    self: BART,
+    words,
+    n_words=None,
+    seed=0,
+    # words, None for a gap of any size; a size a gap, or None: the model's choice, `most` at most;
+    # whole number or CPU generator
+    most=10,
+):
     "The text with its gaps filled, a list of words; what was given comes back as it was."
-    v, gen, dev, gaps = self.vocab, as_generator(seed), self.net.device, sum(w is None for w in words)
+    v, gen, dev, gaps = (
+        self.vocab,
+        as_generator(seed),
+        self.net.device,
+        sum(w is None for w in words),
+    )
     sizes = [n_words] * gaps if n_words is None or isinstance(n_words, int) else list(n_words)
-    if len(sizes) != gaps: raise BadInput(f'{gaps} gaps and {len(sizes)} sizes; give one a gap')
-    if any(n is None and b is None for (a, b), n in zip([p for p in zip(words, [*words[1:], '']) if p[0] is None], sizes)): raise BadInput('two gaps in a row; make them one, or give their sizes')
-    if len(words) - gaps + sum(n or most for n in sizes) > self.length - 2: raise BadInput(f'text and gaps are too long: the model holds {self.length - 2} words')
-    ids, mask = (u.to(dev) for u in pad_batch([v.encode(with_masks(v, words, self.length - 2))], v.pad))
+    if len(sizes) != gaps:
+        raise BadInput(f'{gaps} gaps and {len(sizes)} sizes; give one a gap')
+    if any(
+        n is None and b is None
+        for (a, b), n in zip([p for p in zip(words, [*words[1:], '']) if p[0] is None], sizes)
+    ):
+        raise BadInput('two gaps in a row; make them one, or give their sizes')
+    if len(words) - gaps + sum(n or most for n in sizes) > self.length - 2:
+        raise BadInput(f'text and gaps are too long: the model holds {self.length - 2} words')
+    ids, mask = (
+        u.to(dev) for u in pad_batch([v.encode(with_masks(v, words, self.length - 2))], v.pad)
+    )
     encoded = self.net.get_encoder()(input_ids=ids, attention_mask=mask.long())
     texts, done = [], [v.start]
     for i, w in enumerate(words):
-        if w is not None: texts.append(w); done.append(v.known(w)); continue
+        if w is not None:
+            texts.append(w)
+            done.append(v.known(w))
+            continue
         n, gap, ahead = sizes.pop(0), [], []
-        for x in [*words[i + 1:i + 3], 'END'][:2]: # what follows the gap
-            if x is None: break
+        for x in [*words[i + 1 : i + 3], 'END'][:2]: # what follows the gap
+            if x is None:
+                break
             ahead.append(v.end if x == 'END' else v.known(x))
         while len(gap) < (n or most + len(ahead)):
             banned = [*range(4), *range(self.writable, len(v))]
-            if not n and gap and v.end in ahead: banned.remove(v.end)
-            if not n and not gap: banned += ahead[:1]
-            logits = self.net(encoder_outputs=encoded, attention_mask=mask.long(), decoder_input_ids=torch.tensor([done + gap], device=dev)).logits[0, -1]
+            if not n and gap and v.end in ahead:
+                banned.remove(v.end)
+            if not n and not gap:
+                banned += ahead[:1]
+            logits = self.net(
+                encoder_outputs=encoded,
+                attention_mask=mask.long(),
+                decoder_input_ids=torch.tensor([done + gap], device=dev),
+            ).logits[0, -1]
             gap.append(draw_word(logits, banned, gen))
-            if not n and gap[-len(ahead):] == ahead: gap = gap[:-len(ahead)]; break
-        gap = [k for k in gap[:n or most] if k != v.end]
-        done += gap; texts += [v.words[k] for k in gap]
+            if not n and gap[-len(ahead) :] == ahead:
+                gap = gap[: -len(ahead)]
+                break
+        gap = [k for k in gap[: n or most] if k != v.end]
+        done += gap
+        texts += [v.words[k] for k in gap]
     return texts
 
 # %% ../nbs/11_language_models.ipynb #5ea5975a
@@ -507,27 +978,59 @@ def cut_gap(words, gen, most=10): # list of str; CPU generator
     return int(torch.randint(len(words) - n + 1, (), generator=gen)), n
 
 @torch.no_grad()
-def gap_nats(lm, texts, gaps, mark=(MASK,), batch_size=64): # `BART`; word lists; (before, in) each; what stands for a gap in the source
+def gap_nats(
+    lm,
+    texts,
+    gaps,
+    mark=(MASK,),
+    batch_size=64, # `BART`; word lists; (before, in) each; what stands for a gap in the source
+):
     "Nats a word in the gap given the rest of the text: dict(nats, words)."
     nats = n = 0
     for at in range(0, len(texts), batch_size):
         part = range(at, min(at + batch_size, len(texts)))
-        rows = [u.to(lm.net.device) for u in lm.rows([(texts[i][:gaps[i][0]] + [*mark] + texts[i][sum(gaps[i]):], texts[i]) for i in part])]
+        rows = [
+            u.to(lm.net.device)
+            for u in lm.rows(
+                [
+                    (texts[i][: gaps[i][0]] + [*mark] + texts[i][sum(gaps[i]) :], texts[i])
+                    for i in part
+                ]
+            )
+        ]
         each = lm.token_nats(*rows)
-        place, first, last = torch.arange(each.shape[1], device=each.device), *(torch.tensor([[f(gaps[i])] for i in part], device=each.device) for f in (lambda g: g[0], sum))
+        place, first, last = torch.arange(each.shape[1], device=each.device), *(
+            torch.tensor([[f(gaps[i])] for i in part], device=each.device)
+            for f in (lambda g: g[0], sum)
+        )
         inside = (place >= first) & (place < last)
         nats, n = nats + each[inside].double().sum().item(), n + inside.sum().item()
     return dict(nats=nats / n, words=n)
 
 # %% ../nbs/11_language_models.ipynb #74695335
-PUBLISHED = dict(gpt=('openai-community/openai-gpt', 'OpenAIGPTLMHeadModel'), bert=('google-bert/bert-base-uncased', 'BertForPreTraining'),
-                 xlm=('FacebookAI/xlm-mlm-tlm-xnli15-1024', 'XLMWithLMHeadModel'), gpt2=('openai-community/gpt2', 'GPT2LMHeadModel'), bart=('facebook/bart-base', 'BartForConditionalGeneration'))
+PUBLISHED = dict(
+    gpt=('openai-community/openai-gpt', 'OpenAIGPTLMHeadModel'),
+    bert=('google-bert/bert-base-uncased', 'BertForPreTraining'),
+    xlm=('FacebookAI/xlm-mlm-tlm-xnli15-1024', 'XLMWithLMHeadModel'),
+    gpt2=('openai-community/gpt2', 'GPT2LMHeadModel'),
+    bart=('facebook/bart-base', 'BartForConditionalGeneration'),
+)
 
-def published(name, # gpt, bert, xlm, gpt2, bart
-              **hub): # cache_dir, local_files_only, … of `from_pretrained`
+def published(
+    name, **hub # gpt, bert, xlm, gpt2, bart
+): # cache_dir, local_files_only, … of `from_pretrained`
     "Tokenizer and model with the papers' weights, from the Hub or its cache."
-    if name not in PUBLISHED: raise BadInput(f'no published model {name!r}; there are {", ".join(PUBLISHED)}')
+    if name not in PUBLISHED:
+        raise BadInput(f'no published model {name!r}; there are {", ".join(PUBLISHED)}')
     import transformers
+
     repo, cls = PUBLISHED[name]
-    try: return transformers.AutoTokenizer.from_pretrained(repo, **hub), getattr(transformers, cls).from_pretrained(repo, **hub)
-    except Exception as e: raise BadInput(f'{repo} is not in the cache and the Hub gave none ({type(e).__name__}); go online once: huggingface-cli download {repo}') from None
+    try:
+        return transformers.AutoTokenizer.from_pretrained(repo, **hub), getattr(
+            transformers, cls
+        ).from_pretrained(repo, **hub)
+    except Exception as e:
+        raise BadInput(
+            f'{repo} is not in the cache and the Hub gave none ({type(e).__name__}); go online'
+            f' once: huggingface-cli download {repo}'
+        ) from None

@@ -18,7 +18,14 @@ from fastcore.basics import patch
 import diffusion_lm_nb.data as data
 from .data import *
 from .denoiser import Block, Pretrained
-from .training import ARTransformer, KINDS, PRESETS, Preset, fitting_texts, keyed_generator
+from diffusion_lm_nb.training import (
+    ARTransformer,
+    KINDS,
+    PRESETS,
+    Preset,
+    fitting_texts,
+    keyed_generator,
+)
 from .controls import *
 
 # %% ../nbs/10_oracles.ipynb #3851f8b9
@@ -27,15 +34,30 @@ class Annotated(Example):
     "A text with tags, and a tree if it is known; and the document that it comes from."
     source: str = ''
 
-def load_treebank(split, # train, valid or test
-                  banks=('gum', 'ewt')): # folders of DLM_DATA/treebank
+def load_treebank(
+    split, banks=('gum', 'ewt') # train, valid or test
+): # folders of DLM_DATA/treebank
     "The sentences of the treebanks, a list of `Annotated`."
     home, out = data_home(), []
-    if not home or not (home/'treebank').is_dir():
-        raise BadInput('no treebanks at hand: set DLM_DATA to a folder that holds treebank/gum and treebank/ewt (github.com/amir-zeldes/gum, github.com/UniversalDependencies/UD_English-EWT)')
+    if not home or not (home / 'treebank').is_dir():
+        raise BadInput(
+            'no treebanks at hand: set DLM_DATA to a folder that holds treebank/gum and'
+            ' treebank/ewt (github.com/amir-zeldes/gum,'
+            ' github.com/UniversalDependencies/UD_English-EWT)'
+        )
     for bank in banks:
-        for n, row in read_jsonl(home/'treebank'/bank/f'{"dev" if split == "valid" else split}.jsonl'):
-            out.append(Annotated(row['words'], [], row['upos'], row.get('tree'), f'{bank}/{row.get("doc", n // 50)}'))
+        for n, row in read_jsonl(
+            home / 'treebank' / bank / f'{"dev" if split == "valid" else split}.jsonl'
+        ):
+            out.append(
+                Annotated(
+                    row['words'],
+                    [],
+                    row['upos'],
+                    row.get('tree'),
+                    f'{bank}/{row.get("doc", n // 50)}',
+                )
+            )
     return out
 
 CORPORA['treebank'], data.LOADERS['treebank'] = ('train', 'valid', 'test'), load_treebank
@@ -381,8 +403,15 @@ def domain_grammar(): # -> Grammar
 
 def squeeze(tree): # `nltk.Tree`
     "Its brackets, without constituents that only repeat the label of the one inside."
-    if isinstance(tree, str): return tree
-    while len(tree) == 1 and not isinstance(tree[0], str) and tree[0].label() == tree.label() and not isinstance(tree[0][0], str): tree = tree[0]
+    if isinstance(tree, str):
+        return tree
+    while (
+        len(tree) == 1
+        and not isinstance(tree[0], str)
+        and tree[0].label() == tree.label()
+        and not isinstance(tree[0][0], str)
+    ):
+        tree = tree[0]
     return f'({tree.label()} {" ".join(map(squeeze, tree))})'
 
 def restaurant_texts(n, seed): # how many; any seed
@@ -390,91 +419,179 @@ def restaurant_texts(n, seed): # how many; any seed
     g, out = domain_grammar(), []
     for k in range(n):
         tree = read_tree(data.read_off(g.derive(random.Random(f'{seed}/{k}'))).tree)
-        out.append(Annotated(tree.leaves(), [], [tag for _, tag in tree.pos()], squeeze(tree), 'grammar'))
+        out.append(
+            Annotated(tree.leaves(), [], [tag for _, tag in tree.pos()], squeeze(tree), 'grammar')
+        )
     return out
 
 # %% ../nbs/10_oracles.ipynb #157c738f
 class Spelling(nn.Module):
     "A vector for a word from its letters: a convolution, and the strongest answer."
-    def __init__(self, letters, # those that are told apart
-                 width=64, dim=24): # of what comes out; of a letter
+    def __init__(
+        self, letters, width=64, dim=24 # those that are told apart
+    ): # of what comes out; of a letter
         super().__init__()
-        self.ids = {c: i + 2 for i, c in enumerate(letters)}                   # 0 fills, 1 is any other letter
-        self.emb, self.conv = nn.Embedding(len(letters) + 2, dim, padding_idx=0), nn.Conv1d(dim, width, 3, padding=1)
+        self.ids = {c: i + 2 for i, c in enumerate(letters)} # 0 fills, 1 is any other letter
+        self.emb, self.conv = nn.Embedding(len(letters) + 2, dim, padding_idx=0), nn.Conv1d(
+            dim, width, 3, padding=1
+        )
     def encode(self, word): # -> list of ids
         "Its letters between ^ and $; of a long word both ends."
-        return [self.ids.get(c, 1) for c in f'^{word if len(word) <= 18 else word[:9] + "…" + word[-9:]}$']
+        return [
+            self.ids.get(c, 1)
+            for c in f'^{word if len(word) <= 18 else word[:9] + "…" + word[-9:]}$'
+        ]
     def forward(self, letters): # (words, letters)
         "`(words, width)`."
-        return self.conv(self.emb(letters).transpose(1, 2)).masked_fill((letters == 0)[:, None], -1e4).amax(-1)
+        return (
+            self.conv(self.emb(letters).transpose(1, 2))
+            .masked_fill((letters == 0)[:, None], -1e4)
+            .amax(-1)
+        )
 
 # %% ../nbs/10_oracles.ipynb #416792c3
 class Reader(nn.Module, Pretrained):
     "Tags and parses texts. Two bodies: `lstm`, and `conv`, convolutions with attention on top."
-    def __init__(self, words: list, letters: str, # lower-case words, specials first; letters that are told apart
-                 tags: list, labels: list, # what it can tell; labels may be chains, S+VP
-                 body: str = 'lstm', width: int = 320, layers: int = 2, dim: int = 64, # of the body; of a word's vector
-                 dropout: float = 0.33):
+    def __init__(
+        self,
+        words: list, # lower-case words, specials first
+        letters: str, # letters that are told apart
+        tags: list, # what it can tell
+        labels: list, # labels may be chains, S+VP
+        body: str = 'lstm',
+        width: int = 320,
+        layers: int = 2,
+        dim: int = 64, # of the body; of a word's vector
+        dropout: float = 0.33,
+    ):
         super().__init__()
-        if body not in ('lstm', 'conv'): raise BadInput(f'no body {body!r}; there are lstm and conv')
+        if body not in ('lstm', 'conv'):
+            raise BadInput(f'no body {body!r}; there are lstm and conv')
         self.lexicon, self.tags, self.labels, self.kind = Vocab(words), tags, labels, body
         self.label_ids = {l: i + 1 for i, l in enumerate(labels)}
-        self.emb, self.spell, self.drop, d = nn.Embedding(len(words), dim), Spelling(letters), nn.Dropout(dropout), dim + 64
-        if body == 'lstm': self.body = nn.LSTM(d, width // 2, layers, batch_first=True, bidirectional=True, dropout=dropout if layers > 1 else 0)
+        self.emb, self.spell, self.drop, d = (
+            nn.Embedding(len(words), dim),
+            Spelling(letters),
+            nn.Dropout(dropout),
+            dim + 64,
+        )
+        if body == 'lstm':
+            self.body = nn.LSTM(
+                d,
+                width // 2,
+                layers,
+                batch_first=True,
+                bidirectional=True,
+                dropout=dropout if layers > 1 else 0,
+            )
         else:
-            self.up, self.convs = nn.Linear(d, width), nn.ModuleList(nn.Conv1d(width, 2 * width, 3, padding=1) for _ in range(layers))
-            self.norms, self.norm = nn.ModuleList(nn.LayerNorm(width) for _ in range(layers)), nn.LayerNorm(width)
+            self.up, self.convs = nn.Linear(d, width), nn.ModuleList(
+                nn.Conv1d(width, 2 * width, 3, padding=1) for _ in range(layers)
+            )
+            self.norms, self.norm = nn.ModuleList(
+                nn.LayerNorm(width) for _ in range(layers)
+            ), nn.LayerNorm(width)
             self.blocks = nn.ModuleList(Block(width, 4, dropout / 2) for _ in range(2))
         self.head = SyntaxHead(width, len(tags), len(labels))
-    def encode(self, texts, # lists of words
-               hide=None): # (generator, Counter): rare words are hidden now and then
-        "Ids and mask `(batch, n + 2)`, spellings of the different words `(words, letters)`, and which of them stands where `(batch, n + 2)`."
+    def encode(
+        self, texts, hide=None # lists of words
+    ): # (generator, Counter): rare words are hidden now and then
+        """Ids and mask `(batch, n + 2)`, spellings of the different words `(words, letters)`, and
+        which of them stands where `(batch, n + 2)`.
+        """
         L = max(map(len, texts)) + 2
-        ids, where, seen = torch.full((len(texts), L), self.lexicon.pad), torch.zeros(len(texts), L, dtype=torch.long), {'': 0}
+        ids, where, seen = (
+            torch.full((len(texts), L), self.lexicon.pad),
+            torch.zeros(len(texts), L, dtype=torch.long),
+            {'': 0},
+        )
         for b, t in enumerate(texts):
             low = [w.lower() for w in t]
-            if hide: low = ['UNK' if u < .5 / (.5 + hide[1][w]) else w for u, w in zip(torch.rand(len(t), generator=hide[0]).tolist(), low)]
-            ids[b, :len(t) + 2] = torch.tensor(self.lexicon.encode(low))
-            where[b, 1:len(t) + 1] = torch.tensor([seen.setdefault(w, len(seen)) for w in t])
+            if hide:
+                low = [
+                    'UNK' if u < 0.5 / (0.5 + hide[1][w]) else w
+                    for u, w in zip(torch.rand(len(t), generator=hide[0]).tolist(), low)
+                ]
+            ids[b, : len(t) + 2] = torch.tensor(self.lexicon.encode(low))
+            where[b, 1 : len(t) + 1] = torch.tensor([seen.setdefault(w, len(seen)) for w in t])
         spelt = [self.spell.encode(w) for w in seen]
         letters = torch.zeros(len(spelt), max(map(len, spelt)), dtype=torch.long)
-        for row, s in zip(letters, spelt): row[:len(s)] = torch.tensor(s)
+        for row, s in zip(letters, spelt):
+            row[: len(s)] = torch.tensor(s)
         return ids, ids != self.lexicon.pad, letters, where
     def features(self, ids, mask, letters, where): # as `encode` gives them
         "What is known of each word in its text, `(batch, n + 2, width)`."
-        h, m = self.drop(torch.cat([self.emb(ids), self.spell(letters)[where]], -1)), mask[..., None]
+        h, m = (
+            self.drop(torch.cat([self.emb(ids), self.spell(letters)[where]], -1)),
+            mask[..., None],
+        )
         if self.kind == 'lstm':
-            packed = nn.utils.rnn.pack_padded_sequence(h, mask.sum(1).cpu(), batch_first=True, enforce_sorted=False)
-            return self.drop(nn.utils.rnn.pad_packed_sequence(self.body(packed)[0], batch_first=True, total_length=ids.shape[1])[0])
+            packed = nn.utils.rnn.pack_padded_sequence(
+                h, mask.sum(1).cpu(), batch_first=True, enforce_sorted=False
+            )
+            return self.drop(
+                nn.utils.rnn.pad_packed_sequence(
+                    self.body(packed)[0], batch_first=True, total_length=ids.shape[1]
+                )[0]
+            )
         h = self.up(h) * m
-        for conv, norm in zip(self.convs, self.norms): h = h + self.drop(F.glu(conv((norm(h) * m).transpose(1, 2)), 1).transpose(1, 2)) * m
-        for block in self.blocks: h = block(h, mask[:, None, None])
+        for conv, norm in zip(self.convs, self.norms):
+            h = h + self.drop(F.glu(conv((norm(h) * m).transpose(1, 2)), 1).transpose(1, 2)) * m
+        for block in self.blocks:
+            h = block(h, mask[:, None, None])
         return self.drop(self.norm(h))
-    def forward(self, ids, mask, letters, where, tags, chart, has_tree): # as `encode`; as `syntax_loss`
+    def forward(
+        self,
+        ids,
+        mask,
+        letters,
+        where,
+        tags,
+        chart,
+        has_tree, # as `encode`; as `syntax_loss`
+    ):
         "The loss and its parts: what `fit` calls."
-        return syntax_loss(*self.head(self.features(ids, mask, letters, where)), mask.sum(1) - 2, tags, chart, has_tree)
+        return syntax_loss(
+            *self.head(self.features(ids, mask, letters, where)),
+            mask.sum(1) - 2,
+            tags,
+            chart,
+            has_tree
+        )
 
 # %% ../nbs/10_oracles.ipynb #ac257040
 @patch
 @torch.no_grad()
-def read(self: Reader, texts, # lists of words
-         batch_size=32): # texts at once
+def read(self: Reader, texts, batch_size=32): # lists of words # texts at once
     "(tags, `nltk.Tree`) of each text, in order."
     from nltk import Tree
+
     self.eval()
-    out, order = [([], Tree('S', []))] * len(texts), sorted((i for i, t in enumerate(texts) if t), key=lambda i: len(texts[i]))
+    out, order = [([], Tree('S', []))] * len(texts), sorted(
+        (i for i, t in enumerate(texts) if t), key=lambda i: len(texts[i])
+    )
     for at in range(0, len(order), batch_size):
-        part = order[at:at + batch_size]
-        ids, mask, letters, where = (u.to(self.emb.weight.device) for u in self.encode([texts[i] for i in part]))
+        part = order[at : at + batch_size]
+        ids, mask, letters, where = (
+            u.to(self.emb.weight.device) for u in self.encode([texts[i] for i in part])
+        )
         n = mask.sum(1) - 2
         tag_odds, scores = self.head(self.features(ids, mask, letters, where))
         best, label = F.pad(scores, (1, 0)).max(-1)
         rows = torch.arange(len(part), device=n.device)
-        best[rows, 0, n - 1], label[rows, 0, n - 1] = scores[rows, 0, n - 1].max(-1).values, scores[rows, 0, n - 1].argmax(-1) + 1   # the whole is a constituent
-        chosen = (brackets(best, n, best=True) > .5) & (label > 0)
+        best[rows, 0, n - 1], label[rows, 0, n - 1] = (
+            scores[rows, 0, n - 1].max(-1).values,
+            scores[rows, 0, n - 1].argmax(-1) + 1,
+        ) # the whole is a constituent
+        chosen = (brackets(best, n, best=True) > 0.5) & (label > 0)
         for b, i in enumerate(part):
-            spans = {(x, y): self.labels[int(label[b, x, y]) - 1] for x, y in chosen[b].nonzero().tolist()}
-            out[i] = [self.tags[k] for k in tag_odds[b, :n[b]].argmax(-1).tolist()], spans_tree(spans, texts[i])
+            spans = {
+                (x, y): self.labels[int(label[b, x, y]) - 1]
+                for x, y in chosen[b].nonzero().tolist()
+            }
+            out[i] = [self.tags[k] for k in tag_odds[b, : n[b]].argmax(-1).tolist()], spans_tree(
+                spans, texts[i]
+            )
     return out
 
 # %% ../nbs/10_oracles.ipynb #4657c3d4
@@ -487,34 +604,101 @@ def tree_chart(example): # an `Example`
 def joined(a, b): # two `Annotated` -> (words, tags, chart)
     "Two sentences as one text, (S a b)."
     k, n = len(a.words), len(a.words) + len(b.words)
-    return a.words + b.words, a.tags + b.tags, {(0, n - 1): 'S'} | tree_chart(a) | {(i + k, j + k): l for (i, j), l in tree_chart(b).items()}
+    return (
+        a.words + b.words,
+        a.tags + b.tags,
+        {(0, n - 1): 'S'}
+        | tree_chart(a)
+        | {(i + k, j + k): l for (i, j), l in tree_chart(b).items()},
+    )
 
 def make_reader(preset, examples, seed):
-    "A fresh `Reader`, and its batches: half `half` of the documents, and `domain` texts of the grammar."
+    """A fresh `Reader`, and its batches: half `half` of the documents, and `domain` texts of the
+    grammar.
+    """
     args = dict(preset.model)
     half, domain, docs = args.pop('half'), args.pop('domain', 4000), {}
     source = [getattr(e, 'source', '') or f'block {i // 50}' for i, e in enumerate(examples)]
-    for d in sorted(set(source)): docs[d] = len(docs) % 2
+    for d in sorted(set(source)):
+        docs[d] = len(docs) % 2
     mine = [e for e, d in zip(examples, source) if e.tags and docs[d] == half]
-    if examples and not mine: raise BadInput('no text with tags in this half of the documents; a reader needs a treebank')
-    pairs = [joined(a, b) for a, b in zip(mine[::3], mine[1::3]) if getattr(a, 'source', '') == getattr(b, 'source', '') and len(a.words) + len(b.words) <= 45 and tree_chart(a) and tree_chart(b)]
-    texts = [(e.words, e.tags, tree_chart(e)) for e in mine + restaurant_texts(domain, f'judge {half}')] + pairs
+    if examples and not mine:
+        raise BadInput('no text with tags in this half of the documents; a reader needs a treebank')
+    pairs = [
+        joined(a, b)
+        for a, b in zip(mine[::3], mine[1::3])
+        if getattr(a, 'source', '') == getattr(b, 'source', '')
+        and len(a.words) + len(b.words) <= 45
+        and tree_chart(a)
+        and tree_chart(b)
+    ]
+    texts = [
+        (e.words, e.tags, tree_chart(e)) for e in mine + restaurant_texts(domain, f'judge {half}')
+    ] + pairs
     texts = [t for t in texts if 0 < len(t[0]) <= 60]
-    count, letters = Counter(w.lower() for t in texts for w in t[0]), Counter(c for t in texts for w in t[0] for c in w)
-    labels = [l for l, n in Counter(l for t in texts for l in (t[2] or {}).values()).most_common() if n >= 8 or '+' not in l]
-    model = Reader(SPECIALS + [w for w, n in count.most_common() if n >= 3], ''.join(sorted(c for c, n in letters.items() if n >= 10)), UPOS, labels, **args)
-    batches, number = Batches([[0] * (len(t[0]) + 2) for t in texts], model.lexicon.pad, preset.batch_size, seed), {t: i for i, t in enumerate(UPOS)}
+    count, letters = Counter(w.lower() for t in texts for w in t[0]), Counter(
+        c for t in texts for w in t[0] for c in w
+    )
+    labels = [
+        l
+        for l, n in Counter(l for t in texts for l in (t[2] or {}).values()).most_common()
+        if n >= 8 or '+' not in l
+    ]
+    model = Reader(
+        SPECIALS + [w for w, n in count.most_common() if n >= 3],
+        ''.join(sorted(c for c, n in letters.items() if n >= 10)),
+        UPOS,
+        labels,
+        **args,
+    )
+    batches, number = Batches(
+        [[0] * (len(t[0]) + 2) for t in texts], model.lexicon.pad, preset.batch_size, seed
+    ), {t: i for i, t in enumerate(UPOS)}
+
     def at(step):
         part = [texts[r] for r in batches(step)[2]]
-        ids, mask, letters, where = model.encode([t[0] for t in part], (keyed_generator(seed, step), count))
+        ids, mask, letters, where = model.encode(
+            [t[0] for t in part], (keyed_generator(seed, step), count)
+        )
         tags = torch.full((len(part), ids.shape[1] - 2), -1)
-        for row, t in zip(tags, part): row[:len(t[1])] = torch.tensor([number[x] for x in t[1]])
-        return ids, mask, letters, where, tags, gold_chart([t[2] or {} for t in part], model.label_ids, tags.shape[1]), torch.tensor([t[2] is not None for t in part])
+        for row, t in zip(tags, part):
+            row[: len(t[1])] = torch.tensor([number[x] for x in t[1]])
+        return (
+            ids,
+            mask,
+            letters,
+            where,
+            tags,
+            gold_chart([t[2] or {} for t in part], model.label_ids, tags.shape[1]),
+            torch.tensor([t[2] is not None for t in part]),
+        )
+
     return model, at
 
 KINDS['reader'] = make_reader
-PRESETS['judge'] = Preset('reader', 'treebank', dict(body='lstm', half=1), batch_size=48, steps=5000, lr=2e-3, decay=.5, clip=5., ema=.998, precision='no')
-PRESETS['labeller'] = Preset('reader', 'treebank', dict(body='conv', width=192, layers=4, half=0, dropout=.25), batch_size=48, steps=5000, weight_decay=.05, decay=.5, ema=.998, precision='no')
+PRESETS['judge'] = Preset(
+    'reader',
+    'treebank',
+    dict(body='lstm', half=1),
+    batch_size=48,
+    steps=5000,
+    lr=2e-3,
+    decay=0.5,
+    clip=5.0,
+    ema=0.998,
+    precision='no',
+)
+PRESETS['labeller'] = Preset(
+    'reader',
+    'treebank',
+    dict(body='conv', width=192, layers=4, half=0, dropout=0.25),
+    batch_size=48,
+    steps=5000,
+    weight_decay=0.05,
+    decay=0.5,
+    ema=0.998,
+    precision='no',
+)
 
 # %% ../nbs/10_oracles.ipynb #0386e7a3
 def evalb_f1(gold, found): # two lists of `nltk.Tree` over the same words
@@ -522,8 +706,12 @@ def evalb_f1(gold, found): # two lists of `nltk.Tree` over the same words
     right = both = 0
     for a, b in zip(gold, found):
         kept = [any(map(str.isalnum, w)) or w in '$£%&' for w in a.leaves()]
-        at = [sum(kept[:i]) for i in range(len(kept) + 1)]                     # numbers of the words that are left
-        count = lambda tree: Counter((at[i], at[j + 1], 'ADVP' if l == 'PRT' else l) for i, j, l in tree_spans(tree) if at[i] < at[j + 1])
+        at = [sum(kept[:i]) for i in range(len(kept) + 1)] # numbers of the words that are left
+        count = lambda tree: Counter(
+            (at[i], at[j + 1], 'ADVP' if l == 'PRT' else l)
+            for i, j, l in tree_spans(tree)
+            if at[i] < at[j + 1]
+        )
         x, y = count(a), count(b)
         right, both = right + sum((x & y).values()), both + sum(x.values()) + sum(y.values())
     return 2 * right / max(1, both)
@@ -533,13 +721,21 @@ def reader_scores(reader, examples): # `Annotated` -> dict
     got = reader.read([e.words for e in examples])
     right = [a == b for e, (tags, _) in zip(examples, got) for a, b in zip(e.tags, tags)]
     trees = [(read_tree(e.tree), t) for e, (_, t) in zip(examples, got) if tree_chart(e)]
-    return dict(tags=sum(right) / len(right), tree_f1=evalb_f1(*zip(*trees)) if trees else None, texts=len(examples), words=len(right))
+    return dict(
+        tags=sum(right) / len(right),
+        tree_f1=evalb_f1(*zip(*trees)) if trees else None,
+        texts=len(examples),
+        words=len(right),
+    )
 
 # %% ../nbs/10_oracles.ipynb #6b8e82ab
 def bracketed_texts(path): # a file, one tree a line, with universal tags
     "Texts with gold tags and trees, a list of `Annotated`."
     trees = [read_tree(line) for _, line in read_lines(path)]
-    return [Annotated(t.leaves(), [], [tag for _, tag in t.pos()], tree_text(t), str(path)) for t in trees]
+    return [
+        Annotated(t.leaves(), [], [tag for _, tag in t.pos()], tree_text(t), str(path))
+        for t in trees
+    ]
 
 # %% ../nbs/10_oracles.ipynb #0b10822f
 class Tagger:
@@ -563,59 +759,108 @@ class Parser(Tagger):
 def with_labels(examples, reader=None): # a `Reader`; the shipped labeller by default
     "The examples with tags and trees as the labeller sees them, a list of `Annotated`."
     reader = reader or Reader.from_pretrained('labeller')
-    return [Annotated(e.words, e.mr, tags, tree_text(tree)) for e, (tags, tree) in zip(examples, reader.read([e.words for e in examples], 64))]
+    return [
+        Annotated(e.words, e.mr, tags, tree_text(tree))
+        for e, (tags, tree) in zip(examples, reader.read([e.words for e in examples], 64))
+    ]
 
 def make_labelled_syntax(preset, examples, seed):
     "As `make_syntax`, for texts without tags: the labeller gives them."
-    return make_syntax(preset, examples if all(e.tags for e in examples) else with_labels(examples), seed)
+    return make_syntax(
+        preset, examples if all(e.tags for e in examples) else with_labels(examples), seed
+    )
 
 KINDS['labelled-syntax'] = make_labelled_syntax
-PRESETS['e2e-syntax'] = Preset('labelled-syntax', 'e2e', dict(lm='e2e'), batch_size=32, steps=4_000, lr=2e-3, precision='no')
+PRESETS['e2e-syntax'] = Preset(
+    'labelled-syntax', 'e2e', dict(lm='e2e'), batch_size=32, steps=4_000, lr=2e-3, precision='no'
+)
 
 # %% ../nbs/10_oracles.ipynb #d29caf7a
-def swap_names(words, mr, pools, gen): # list of str; (field, value) pairs; {field: list of word lists}; CPU generator
+def swap_names(
+    words,
+    mr,
+    pools,
+    gen, # list of str; (field, value) pairs; {field: list of word lists}; CPU generator
+):
     "The words, with the values of the pools' fields exchanged for others."
     for field, value in mr:
         if field in pools and value.split():
-            old, new, out, i = value.split(), pools[field][int(torch.randint(len(pools[field]), (), generator=gen))], [], 0
+            old, new, out, i = (
+                value.split(),
+                pools[field][int(torch.randint(len(pools[field]), (), generator=gen))],
+                [],
+                0,
+            )
             while i < len(words):
-                here = words[i:i + len(old)] == old
-                out += new if here else words[i:i + 1]
+                here = words[i : i + len(old)] == old
+                out += new if here else words[i : i + 1]
                 i += len(old) if here else 1
             words = out
     return words
 
 def make_teacher(preset, examples, seed):
-    "A fresh `ARTransformer`, and its batches; in a share `swap` of the texts the names are exchanged."
+    """A fresh `ARTransformer`, and its batches; in a share `swap` of the texts the names are
+    exchanged.
+    """
     args = dict(preset.model)
     share, length = args.pop('swap'), args.get('length', 64)
     examples, vocab = fitting_texts(preset, examples, length)
-    pools = {f: [v.split() for v in sorted({v for e in examples for g, v in e.mr if g == f and v.strip()})] for f in ('name', 'near')}
+    pools = {
+        f: [
+            v.split()
+            for v in sorted({v for e in examples for g, v in e.mr if g == f and v.strip()})
+        ]
+        for f in ('name', 'near')
+    }
     batches = Batches([vocab.encode(e.words) for e in examples], vocab.pad, preset.batch_size, seed)
+
     def at(step):
         rows, gen, seqs = batches(step)[2], keyed_generator(seed, step), []
         for e in (examples[r] for r in rows):
             swap = float(torch.rand((), generator=gen)) < share
-            seqs.append(vocab.encode((swap_names(e.words, e.mr, pools, gen) if swap else e.words)[:length - 2]))
+            seqs.append(
+                vocab.encode(
+                    (swap_names(e.words, e.mr, pools, gen) if swap else e.words)[: length - 2]
+                )
+            )
         return *pad_batch(seqs, vocab.pad, min(length, -(-max(map(len, seqs)) // 8) * 8)), gen
+
     return ARTransformer(vocab.words, **args), at
 
 KINDS['teacher'] = make_teacher
-PRESETS['teacher'] = Preset('teacher', 'e2e', dict(width=192, layers=5, heads=4, dropout=.15, swap=.5), steps=9_000, lr=2e-3, weight_decay=.05, precision='no')
-PRESETS['e2e-ar'] = Preset('teacher', 'e2e', dict(width=256, layers=4, heads=4, dropout=.1, swap=.5), steps=5_000, lr=1.5e-3, weight_decay=.05) # writes, and judges no one: the base of chapter 12's methods
+PRESETS['teacher'] = Preset(
+    'teacher',
+    'e2e',
+    dict(width=192, layers=5, heads=4, dropout=0.15, swap=0.5),
+    steps=9_000,
+    lr=2e-3,
+    weight_decay=0.05,
+    precision='no',
+)
+PRESETS['e2e-ar'] = Preset(
+    'teacher',
+    'e2e',
+    dict(width=256, layers=4, heads=4, dropout=0.1, swap=0.5),
+    steps=5_000,
+    lr=1.5e-3,
+    weight_decay=0.05,
+) # writes, and judges no one: the base of chapter 12's methods
 
 # %% ../nbs/10_oracles.ipynb #b664bb4b
 @patch
 @torch.no_grad()
-def nats(self: ARTransformer, texts, # lists of words
-         batch_size=64): # texts at once
+def nats(self: ARTransformer, texts, batch_size=64): # lists of words # texts at once
     "−log p(words END) of each text, a list; None for one that does not fit."
     most, out = self.net.config.n_positions - 2, [None] * len(texts)
     order = sorted((i for i, t in enumerate(texts) if len(t) <= most), key=lambda i: len(texts[i]))
     for at in range(0, len(order), batch_size):
-        part = order[at:at + batch_size]
-        ids, mask = (u.to(self.net.device) for u in pad_batch([self.vocab.encode(texts[i]) for i in part], self.vocab.pad))
-        for i, v in zip(part, self.token_nats(ids, mask).double().sum(1).tolist()): out[i] = v
+        part = order[at : at + batch_size]
+        ids, mask = (
+            u.to(self.net.device)
+            for u in pad_batch([self.vocab.encode(texts[i]) for i in part], self.vocab.pad)
+        )
+        for i, v in zip(part, self.token_nats(ids, mask).double().sum(1).tolist()):
+            out[i] = v
     return out
 
 def lm_score(teacher, texts): # has `nats`; lists of words
@@ -638,7 +883,14 @@ class StanzaTagger:
     "Tags by stanza, the paper's tagger."
     def __init__(self):
         import stanza
-        self.nlp = stanza.Pipeline('en', processors='tokenize,pos', tokenize_pretokenized=True, download_method=None, verbose=False)
+
+        self.nlp = stanza.Pipeline(
+            'en',
+            processors='tokenize,pos',
+            tokenize_pretokenized=True,
+            download_method=None,
+            verbose=False,
+        )
     def tag(self, words):
         "A universal tag a word."
         return [w.upos for s in self.nlp([list(words)]).sentences for w in s.words]
@@ -656,40 +908,92 @@ class GPT2Teacher:
     "Fluency by GPT-2 from the Hub."
     def __init__(self):
         from transformers import AutoModelForCausalLM, AutoTokenizer
-        self.tokenizer, self.model = AutoTokenizer.from_pretrained('gpt2'), AutoModelForCausalLM.from_pretrained('gpt2').eval()
+
+        self.tokenizer, self.model = (
+            AutoTokenizer.from_pretrained('gpt2'),
+            AutoModelForCausalLM.from_pretrained('gpt2').eval(),
+        )
     @torch.no_grad()
     def nats(self, texts):
         "−log p of each text as people write it, between two ends of text."
         out = []
         for t in texts:
-            ids = torch.tensor([[self.tokenizer.eos_token_id, *self.tokenizer.encode(detokenise(t)), self.tokenizer.eos_token_id]])
+            ids = torch.tensor(
+                [
+                    [
+                        self.tokenizer.eos_token_id,
+                        *self.tokenizer.encode(detokenise(t)),
+                        self.tokenizer.eos_token_id,
+                    ]
+                ]
+            )
             logp = self.model(input_ids=ids).logits[0, :-1].float().log_softmax(-1)
             out.append(-float(logp.gather(-1, ids[0, 1:, None]).sum()))
         return out
 
-ORACLES = dict(spacy=('tag', SpacyTagger, 'pip install spacy && python -m spacy download en_core_web_sm'),
-               stanza=('tag', StanzaTagger, "pip install stanza && python -c \"import stanza; stanza.download('en')\""),
-               benepar=('parse', BeneparParser, "pip install benepar && python -c \"import benepar; benepar.download('benepar_en3')\""),
-               gpt2=('nats', GPT2Teacher, 'pip install transformers, and go online once so that gpt2 is in the cache'))
+ORACLES = dict(
+    spacy=('tag', SpacyTagger, 'pip install spacy && python -m spacy download en_core_web_sm'),
+    stanza=(
+        'tag',
+        StanzaTagger,
+        "pip install stanza && python -c \"import stanza; stanza.download('en')\"",
+    ),
+    benepar=(
+        'parse',
+        BeneparParser,
+        "pip install benepar && python -c \"import benepar; benepar.download('benepar_en3')\"",
+    ),
+    gpt2=(
+        'nats',
+        GPT2Teacher,
+        'pip install transformers, and go online once so that gpt2 is in the cache',
+    ),
+)
 
 # %% ../nbs/10_oracles.ipynb #7a66438b
 class Judge:
-    "Whoever judges: `tag` and `parse` of a text, `nats` of texts; by default the shipped judge and teacher."
-    def __init__(self, oracle=None, # names of ORACLES joined by +, or the name or folder of a `Reader`
-                 teacher='teacher'): # name or folder of an `ARTransformer`
-        self.name, self.other, self._teacher, self._reader, self.reader_name, self.seen, name = oracle or 'judge', {}, teacher, None, None, {}, 'judge'
+    """Whoever judges: `tag` and `parse` of a text, `nats` of texts; by default the shipped judge
+    and teacher.
+    """
+    def __init__(
+        self,
+        oracle=None, # names of ORACLES joined by +, or the name or folder of a `Reader`
+        teacher='teacher', # name or folder of an `ARTransformer`
+    ):
+        self.name, self.other, self._teacher, self._reader, self.reader_name, self.seen, name = (
+            oracle or 'judge',
+            {},
+            teacher,
+            None,
+            None,
+            {},
+            'judge',
+        )
         for o in (oracle or '').split('+') if oracle else []:
-            if o not in ORACLES: name = o; continue
+            if o not in ORACLES:
+                name = o
+                continue
             job, make, how = ORACLES[o]
-            try: self.other[job] = make()
-            except Exception as e: raise BadInput(f'the oracle {o} cannot be used here ({type(e).__name__}: {str(e).splitlines()[0][:100] if str(e) else ""}); install it: {how}') from None
+            try:
+                self.other[job] = make()
+            except Exception as e:
+                raise BadInput(
+                    f'the oracle {o} cannot be used here ({type(e).__name__}:'
+                    f' {str(e).splitlines()[0][:100] if str(e) else ""}); install it: {how}'
+                ) from None
         if not {'tag', 'parse'} <= set(self.other):
-            try: self._reader, self.reader_name = Reader.from_pretrained(name), name
-            except BadInput as e: raise BadInput(f'no oracle {name!r}: there are judge, labeller, {", ".join(ORACLES)}, several joined by +, or the folder of a reader') from None
+            try:
+                self._reader, self.reader_name = Reader.from_pretrained(name), name
+            except BadInput as e:
+                raise BadInput(
+                    f'no oracle {name!r}: there are judge, labeller, {", ".join(ORACLES)}, several'
+                    ' joined by +, or the folder of a reader'
+                ) from None
     def read_all(self, texts): # lists of words
         "Read texts beforehand, in batches."
         new = list({tuple(t) for t in texts} - self.seen.keys())
-        if self._reader and new: self.seen.update(zip(new, self._reader.read([list(t) for t in new])))
+        if self._reader and new:
+            self.seen.update(zip(new, self._reader.read([list(t) for t in new])))
     def tag(self, words): # list of str
         "A universal tag a word."
         if 'tag' in self.other: return self.other['tag'].tag(words)
@@ -703,7 +1007,8 @@ class Judge:
     @property
     def teacher(self):
         "Whoever has `nats`: the teacher, loaded when it is first asked."
-        if 'nats' not in self.other: self.other['nats'] = ARTransformer.from_pretrained(self._teacher)
+        if 'nats' not in self.other:
+            self.other['nats'] = ARTransformer.from_pretrained(self._teacher)
         return self.other['nats']
     def nats(self, texts): # lists of words
         "−log p(words END) of each text."

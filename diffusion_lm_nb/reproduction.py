@@ -26,26 +26,44 @@ def distinct(texts, n=4): # texts: word lists -> float
 
 # %% ../nbs/13_reproduction.ipynb #cdf47311
 def self_bleu(texts, most=200, seed=0): # texts: word lists -> 0 to 1
-    "Mean BLEU-4 of a text against the others: 1 if all are alike; a seeded subset of `most` is used."
+    """Mean BLEU-4 of a text against the others: 1 if all are alike; a seeded subset of `most` is
+    used.
+    """
     from sacrebleu.metrics import BLEU
+
     texts = [' '.join(t) for t in texts]
-    if len(texts) > most: texts = random.Random(seed).sample(texts, most)
-    if len(texts) < 2: return None
+    if len(texts) > most:
+        texts = random.Random(seed).sample(texts, most)
+    if len(texts) < 2:
+        return None
     bleu = BLEU(effective_order=True, tokenize='none')
-    return sum(bleu.sentence_score(t, texts[:i] + texts[i + 1:]).score for i, t in enumerate(texts)) / len(texts) / 100
+    return (
+        sum(bleu.sentence_score(t, texts[:i] + texts[i + 1 :]).score for i, t in enumerate(texts))
+        / len(texts)
+        / 100
+    )
 
 # %% ../nbs/13_reproduction.ipynb #0960b12d
 def text_hash(words): # -> int
-    "63 bits that stand for a text, so that copies can be counted where the training set cannot be shipped."
-    return int.from_bytes(hashlib.blake2b(' '.join(words).encode(), digest_size=8).digest(), 'big') >> 1
+    """63 bits that stand for a text, so that copies can be counted where the training set cannot be
+    shipped.
+    """
+    return (
+        int.from_bytes(hashlib.blake2b(' '.join(words).encode(), digest_size=8).digest(), 'big')
+        >> 1
+    )
 
 # %% ../nbs/13_reproduction.ipynb #e90d99c2
 def in_train(texts, model='e2e'): # -> share, or None where no list of hashes is at hand
     "Share of the texts that stand in the training set word for word."
     from safetensors.torch import load_file
-    names = Path(model).name, Path(model).name.split('-')[0]                          # e2e-ft-pos read what e2e has read
-    path = next((p for n in names if (p := weights_home()/n/'train_hashes.safetensors').exists()), None)
-    if path is None: return None
+
+    names = Path(model).name, Path(model).name.split('-')[0] # e2e-ft-pos read what e2e has read
+    path = next(
+        (p for n in names if (p := weights_home() / n / 'train_hashes.safetensors').exists()), None
+    )
+    if path is None:
+        return None
     seen = set(load_file(path)['hashes'].tolist())
     return sum(text_hash(t) in seen for t in texts) / max(1, len(texts))
 
@@ -59,34 +77,102 @@ def bootstrap(values, draws=1000, seed=0): # -> (low, high)
 # %% ../nbs/13_reproduction.ipynb #6e3c30ec
 def part_scores(control, words, judge): # judge: has `tag` and `parse`
     "How far a text obeys each part of a control, a list of numbers from 0 to 1."
-    return [c.score(words, judge) if isinstance(c, Syntactic) else float(c.check(words)) for c in getattr(control, 'parts', [control])]
+    return [
+        c.score(words, judge) if isinstance(c, Syntactic) else float(c.check(words))
+        for c in getattr(control, 'parts', [control])
+    ]
 
-def success_rows(rows, judge=None): # rows of dlm-control; a `Judge`, the shipped one by default -> dict
-    "The success of a file of rows by the task's own rule, and by the second rule where there are two."
-    tasks, controls = split_task(rows[0]['task']), [target_control(r['task'], r['target']) for r in rows]
+def success_rows(
+    rows, # rows of dlm-control
+    judge=None, # a `Judge`, the shipped one by default -> dict
+):
+    """The success of a file of rows by the task's own rule, and by the second rule where there are
+    two.
+    """
+    tasks, controls = split_task(rows[0]['task']), [
+        target_control(r['task'], r['target']) for r in rows
+    ]
     texts = [[t.split() for t in r['texts']] for r in rows]
     mean = lambda v: sum(v) / len(v) if v else None
     rate = lambda rule: [mean([rule(c, w) for w in ts]) for c, ts in zip(controls, texts)]
     syntax = {*tasks} & {'pos', 'tree', 'spans'}
+
     def by(judge):
-        if syntax: judge.read_all([w for ts in texts for w in ts] + [w[:len(c.tags)] for k, ts in zip(controls, texts) for c in getattr(k, 'parts', [k]) if isinstance(c, PartsOfSpeech) for w in ts] + [(w + ['.'] * c.n)[:c.n] for k, ts in zip(controls, texts) for c in getattr(k, 'parts', [k]) if isinstance(c, SyntaxTree) for w in ts])
+        if syntax:
+            judge.read_all(
+                [w for ts in texts for w in ts]
+                + [
+                    w[: len(c.tags)]
+                    for k, ts in zip(controls, texts)
+                    for c in getattr(k, 'parts', [k])
+                    if isinstance(c, PartsOfSpeech)
+                    for w in ts
+                ]
+                + [
+                    (w + ['.'] * c.n)[: c.n]
+                    for k, ts in zip(controls, texts)
+                    for c in getattr(k, 'parts', [k])
+                    if isinstance(c, SyntaxTree)
+                    for w in ts
+                ]
+            )
         return rate(lambda c, w: math.prod(part_scores(c, w, judge)))
-    if syntax: judge = judge or make_judge()
+
+    if syntax:
+        judge = judge or make_judge()
     every = by(judge)
-    out = dict(success=mean(every), interval=bootstrap(every), by_target=[round(v, 4) for v in every])
-    if syntax: out['oracle'] = judge.name
-    if syntax and judge.reader_name == 'judge': out['success_labeller'] = mean(by(make_judge('labeller')))
+    out = dict(
+        success=mean(every), interval=bootstrap(every), by_target=[round(v, 4) for v in every]
+    )
+    if syntax:
+        out['oracle'] = judge.name
+    if syntax and judge.reader_name == 'judge':
+        out['success_labeller'] = mean(by(make_judge('labeller')))
     if len(tasks) > 1:
-        kinds = dict(pos=PartsOfSpeech, tree=SyntaxTree, spans=SyntaxSpan, length=Length, semantic=SemanticContent)
-        for t in tasks: out[f'success_{t}'] = mean(rate(lambda c, w: math.prod(s for p, s in zip(c.parts, part_scores(c, w, judge)) if isinstance(p, kinds[t]))))
+        kinds = dict(
+            pos=PartsOfSpeech,
+            tree=SyntaxTree,
+            spans=SyntaxSpan,
+            length=Length,
+            semantic=SemanticContent,
+        )
+        for t in tasks:
+            out[f'success_{t}'] = mean(
+                rate(
+                    lambda c, w: math.prod(
+                        s
+                        for p, s in zip(c.parts, part_scores(c, w, judge))
+                        if isinstance(p, kinds[t])
+                    )
+                )
+            )
     for c in {type(p): p for k in controls for p in getattr(k, 'parts', [k])}.values():
-        if isinstance(c, Length): out['success_within_2'] = mean(rate(lambda c, w: all(abs(len(w) - p.n) <= 2 for p in getattr(c, 'parts', [c]) if isinstance(p, Length))))
+        if isinstance(c, Length):
+            out['success_within_2'] = mean(
+                rate(
+                    lambda c, w: all(
+                        abs(len(w) - p.n) <= 2
+                        for p in getattr(c, 'parts', [c])
+                        if isinstance(p, Length)
+                    )
+                )
+            )
         if isinstance(c, SemanticContent):
-            said = [(next(p for p in getattr(k, 'parts', [k]) if isinstance(p, SemanticContent)), ts) for k, ts in zip(controls, texts)]
+            said = [
+                (next(p for p in getattr(k, 'parts', [k]) if isinstance(p, SemanticContent)), ts)
+                for k, ts in zip(controls, texts)
+            ]
             share = lambda pairs, rule: mean([mean([rule(c, w) for w in ts]) for c, ts in pairs])
-            out['success_case_folded'] = share(said, lambda c, w: contains([x.lower() for x in w], c.value.lower().split()))
-            out['success_without_yes_no'] = share([(c, ts) for c, ts in said if c.value not in ('yes', 'no')], lambda c, w: c.check(w))
-            out['by_field'] = {f: share([(c, ts) for c, ts in said if c.field == f], lambda c, w: c.check(w)) for f in sorted({c.field for c, _ in said})}
+            out['success_case_folded'] = share(
+                said, lambda c, w: contains([x.lower() for x in w], c.value.lower().split())
+            )
+            out['success_without_yes_no'] = share(
+                [(c, ts) for c, ts in said if c.value not in ('yes', 'no')], lambda c, w: c.check(w)
+            )
+            out['by_field'] = {
+                f: share([(c, ts) for c, ts in said if c.field == f], lambda c, w: c.check(w))
+                for f in sorted({c.field for c, _ in said})
+            }
     return out
 
 # %% ../nbs/13_reproduction.ipynb #c41247be
@@ -99,28 +185,57 @@ def bertscore(found, references): # texts; lists of texts
     "Mean BERTScore F1 times 100; None where bert-score or its model is not at hand."
     try:
         from bert_score import score
+
         return 100 * float(score(found, references, lang='en')[2].mean())
-    except Exception: return None      # not installed, or no model in the cache and no network to fetch it
+    except Exception:
+        return None # not installed, or no model in the cache and no network to fetch it
 
 # %% ../nbs/13_reproduction.ipynb #e9f371d5
 def infill_scores(rows): # rows of dlm-infill that have references -> dict
-    "BLEU-4 (sacrebleu) of the MBR choice, whole text and gap alone; ROUGE-L and CIDEr of its gap, the latter times 100 as papers print it; and whether the context came back."
+    """BLEU-4 (sacrebleu) of the MBR choice, whole text and gap alone; ROUGE-L and CIDEr of its gap,
+    the latter times 100 as papers print it; and whether the context came back.
+    """
     from sacrebleu.metrics import BLEU
     from rouge_score.rouge_scorer import RougeScorer
     from pycocoevalcap.cider.cider import Cider
+
     kept = [Infill.parse(r['target']).check(t.split()) for r in rows for t in r['texts']]
     out = dict(context_kept=sum(kept) / len(kept))
     rows = [r for r in rows if r['references']]
-    if not rows: return out | dict(bleu4=None, bleu4_gap=None, rouge_l=None, cider=None, bertscore=None)
-    said = [(c := Infill.parse(r['target']), ' '.join(w for g in c.gaps(r['best'].split()) for w in g)) for r in rows]
+    if not rows:
+        return out | dict(bleu4=None, bleu4_gap=None, rouge_l=None, cider=None, bertscore=None)
+    said = [
+        (c := Infill.parse(r['target']), ' '.join(w for g in c.gaps(r['best'].split()) for w in g))
+        for r in rows
+    ]
     most = max(len(r['references']) for r in rows)
     refs = [[r['references'][min(k, len(r['references']) - 1)] for r in rows] for k in range(most)]
-    plain = lambda text: ' '.join(tokenise(text, 'stories'))                   # people's references come with capitals and full stops as they wrote them
-    rouge, bleu = RougeScorer(['rougeL']), lambda found, refs: BLEU(tokenize='none', force=True).corpus_score(found, refs).score
-    scores = Cider().compute_score({k: [plain(x) for x in r['references']] for k, r in enumerate(rows)}, {k: [plain(gap)] for k, (_, gap) in enumerate(said)})
-    return out | dict(bleu4=bleu([r['best'] for r in rows], [[' '.join(fill(c, ref)) for (c, _), ref in zip(said, rs)] for rs in refs]),
+    plain = lambda text: ' '.join(
+        tokenise(text, 'stories')
+    ) # people's references come with capitals and full stops as they wrote them
+    rouge, bleu = (
+        RougeScorer(['rougeL']),
+        lambda found, refs: BLEU(tokenize='none', force=True).corpus_score(found, refs).score,
+    )
+    scores = Cider().compute_score(
+        {k: [plain(x) for x in r['references']] for k, r in enumerate(rows)},
+        {k: [plain(gap)] for k, (_, gap) in enumerate(said)},
+    )
+    return out | dict(
+        bleu4=bleu(
+            [r['best'] for r in rows],
+            [[' '.join(fill(c, ref)) for (c, _), ref in zip(said, rs)] for rs in refs],
+        ),
         bleu4_gap=bleu([plain(gap) for _, gap in said], [[plain(x) for x in rs] for rs in refs]),
-        rouge_l=100 * sum(max(rouge.score(ref, gap)['rougeL'].fmeasure for ref in r['references']) for r, (_, gap) in zip(rows, said)) / len(rows), cider=100 * float(scores[0]), bertscore=bertscore([gap for _, gap in said], [r['references'] for r in rows]))
+        rouge_l=100
+        * sum(
+            max(rouge.score(ref, gap)['rougeL'].fmeasure for ref in r['references'])
+            for r, (_, gap) in zip(rows, said)
+        )
+        / len(rows),
+        cider=100 * float(scores[0]),
+        bertscore=bertscore([gap for _, gap in said], [r['references'] for r in rows]),
+    )
 
 # %% ../nbs/13_reproduction.ipynb #43bd129f
 def known_share(texts, vocab): # lists of words; a `Vocab`
@@ -132,71 +247,147 @@ def fluency(texts, judge=None): # lists of words; a `Judge`
     "The lm-score, or None where the teacher does not know the words."
     judge = judge or make_judge()
     t = judge.teacher
-    return lm_score(t, texts) if not hasattr(t, 'vocab') or known_share(texts, t.vocab) > .95 else None
+    return (
+        lm_score(t, texts)
+        if not hasattr(t, 'vocab') or known_share(texts, t.vocab) > 0.95
+        else None
+    )
 
-def text_figures(texts, model='e2e', ngram=None, judge=None): # texts: word lists; ngram: KneserNey or None; a `Judge`
-    "What a pile of texts looks like: fluency, variety, copies, and the 5-gram's perplexity where a corpus is at hand."
-    return dict(texts=len(texts), lm_score=fluency(texts, judge), distinct4=distinct(texts), self_bleu=self_bleu(texts), in_train=in_train(texts, model),
-                ngram_ppl=ngram.perplexity(texts) if ngram else None, mean_words=sum(map(len, texts)) / max(1, len(texts)))
+def text_figures(
+    texts,
+    model='e2e',
+    ngram=None,
+    judge=None, # texts: word lists; ngram: KneserNey or None; a `Judge`
+):
+    """What a pile of texts looks like: fluency, variety, copies, and the 5-gram's perplexity where
+    a corpus is at hand.
+    """
+    return dict(
+        texts=len(texts),
+        lm_score=fluency(texts, judge),
+        distinct4=distinct(texts),
+        self_bleu=self_bleu(texts),
+        in_train=in_train(texts, model),
+        ngram_ppl=ngram.perplexity(texts) if ngram else None,
+        mean_words=sum(map(len, texts)) / max(1, len(texts)),
+    )
 
 # %% ../nbs/13_reproduction.ipynb #036691a7
-def evaluate_rows(rows, ngram=None, judge=None): # rows of one file; KneserNey or None; a `Judge` -> dict
+def evaluate_rows(
+    rows, # rows of one file
+    ngram=None, # KneserNey or None
+    judge=None, # a `Judge` -> dict
+):
     "One JSON object that judges a file of rows."
-    if len({r['task'] for r in rows}) > 1: raise BadInput(f'rows of several tasks in one file: {", ".join(sorted({r["task"] for r in rows}))}')
+    if len({r['task'] for r in rows}) > 1:
+        raise BadInput(
+            f'rows of several tasks in one file: {", ".join(sorted({r["task"] for r in rows}))}'
+        )
     task, model = rows[0]['task'], rows[0]['model']
     texts = [t.split() for r in rows for t in r['texts']]
-    out = infill_scores(rows) if task == 'infill' else {} if task == 'free' else success_rows(rows, judge)
+    out = (
+        infill_scores(rows)
+        if task == 'infill'
+        else {} if task == 'free' else success_rows(rows, judge)
+    )
     n = len(texts)
-    return dict(task=task, method=rows[0]['method'], model=model, n_targets=len(rows), **out, **text_figures(texts, model, ngram, judge),
-                distinct4_first=distinct([r['texts'][0].split() for r in rows]),
-                seconds_per_50=50 * sum(r['seconds'] for r in rows) / n if all(r.get('seconds') is not None for r in rows) else None)
+    return dict(
+        task=task,
+        method=rows[0]['method'],
+        model=model,
+        n_targets=len(rows),
+        **out,
+        **text_figures(texts, model, ngram, judge),
+        distinct4_first=distinct([r['texts'][0].split() for r in rows]),
+        seconds_per_50=(
+            50 * sum(r['seconds'] for r in rows) / n
+            if all(r.get('seconds') is not None for r in rows)
+            else None
+        ),
+    )
 
 # %% ../nbs/13_reproduction.ipynb #f8ee8e03
 def fit_ngram(corpus): # -> KneserNey
     "The yardstick: an interpolated Kneser-Ney 5-gram on a corpus's training texts."
     texts = [e.words for e in load_corpus(corpus, 'train')]
-    return KneserNey(5, set(Vocab.from_texts(texts, 0 if corpus == 'grammar' else 10).words)).fit(texts)
+    return KneserNey(5, set(Vocab.from_texts(texts, 0 if corpus == 'grammar' else 10).words)).fit(
+        texts
+    )
 
 # %% ../nbs/13_reproduction.ipynb #3bce1467
 def check_row(row, where): # where: file and line, for the complaint
     "BadInput unless it is a row that can be judged."
     wrong = BadInput(f'{where}: not a row of dlm-control or dlm-infill')
-    if not {'task', 'target', 'texts', 'seconds', 'method', 'model'} <= set(row): raise wrong
-    if not (row['seconds'] is None or isinstance(row['seconds'], (int, float))): raise wrong
+    if not {'task', 'target', 'texts', 'seconds', 'method', 'model'} <= set(row):
+        raise wrong
+    if not (row['seconds'] is None or isinstance(row['seconds'], (int, float))):
+        raise wrong
     if row['task'] == 'infill':
         refs = row.get('references')
-        if not (isinstance(row['target'], str) and isinstance(row.get('best'), str) and isinstance(refs, list) and all(isinstance(r, str) for r in refs)): raise wrong
+        if not (
+            isinstance(row['target'], str)
+            and isinstance(row.get('best'), str)
+            and isinstance(refs, list)
+            and all(isinstance(r, str) for r in refs)
+        ):
+            raise wrong
         Infill.parse(row['target'])
     elif row['task'] != 'free':
         target_control(row['task'], row['target'])
 
 # %% ../nbs/13_reproduction.ipynb #b29fd233
 def evaluate_file(
-    file: str,              # rows that dlm-control or dlm-infill wrote; or FILE.txt, a text a line, as dlm-sample writes it
-    ngram: str = None,      # e2e, grammar: also the perplexity under a Kneser-Ney 5-gram of that corpus, of these texts and of its test texts
-    model: str = 'e2e',     # of FILE.txt: whose training texts copies are looked for in
-    oracle: str = None,     # who judges: judge, labeller, spacy, stanza, benepar, gpt2, several joined by +, or the folder of a reader; judge by default
-    json: bool = False,     # print one JSON object
+    # rows that dlm-control or dlm-infill wrote; or FILE.txt, a text a line, as dlm-sample writes it
+    file: str,
+    # e2e, grammar: also the perplexity under a Kneser-Ney 5-gram of that corpus, of these texts and
+    # of its test texts
+    ngram: str = None,
+    model: str = 'e2e', # of FILE.txt: whose training texts copies are looked for in
+    # who judges: judge, labeller, spacy, stanza, benepar, gpt2, several joined by +, or the folder
+    # of a reader; judge by default
+    oracle: str = None,
+    json: bool = False, # print one JSON object
 ):
     "Judge a file of texts."
-    if not Path(file).is_file(): raise BadInput(f'no file {file}')
-    rows = [dict(task='free', target=None, texts=[line], seconds=None, method='unguided', model=model) for _, line in read_lines(file)] if file.endswith('.txt') else read_rows(file)
-    if not rows: raise BadInput(f'{file} has no finished row')
-    for i, r in enumerate(rows, 1): check_row(r, f'{file}, line {i}')
+    if not Path(file).is_file():
+        raise BadInput(f'no file {file}')
+    rows = (
+        [
+            dict(
+                task='free', target=None, texts=[line], seconds=None, method='unguided', model=model
+            )
+            for _, line in read_lines(file)
+        ]
+        if file.endswith('.txt')
+        else read_rows(file)
+    )
+    if not rows:
+        raise BadInput(f'{file} has no finished row')
+    for i, r in enumerate(rows, 1):
+        check_row(r, f'{file}, line {i}')
     judge, kn = make_judge(oracle), fit_ngram(ngram) if ngram else None
     out = evaluate_rows(rows, kn, judge)
     if kn:
-        out['ngram_ppl_human'] = kn.perplexity([e.words for e in load_corpus(ngram, 'test') if len(e.words) <= MAX_WORDS])
+        out['ngram_ppl_human'] = kn.perplexity(
+            [e.words for e in load_corpus(ngram, 'test') if len(e.words) <= MAX_WORDS]
+        )
         out['ngram_ppl_ratio'] = out['ngram_ppl'] / out['ngram_ppl_human']
     from json import dumps
-    if json: return print(dumps(out, ensure_ascii=False))
+
+    if json:
+        return print(dumps(out, ensure_ascii=False))
     for k, v in out.items():
-        if k != 'by_target': print(f'{k:>24}  {v:.4f}' if isinstance(v, float) else f'{k:>24}  {v}')
+        if k != 'by_target':
+            print(f'{k:>24}  {v:.4f}' if isinstance(v, float) else f'{k:>24}  {v}')
 
 dlm_evaluate = command(evaluate_file, pos=['file'])
 
 # %% ../nbs/13_reproduction.ipynb #530f93fc
-PROTOCOLS = dict(quick=dict(targets=6, n=4, steps=50), cpu=dict(targets=40, n=5, steps=50), full=dict(targets=200, n=50, steps=50))
+PROTOCOLS = dict(
+    quick=dict(targets=6, n=4, steps=50),
+    cpu=dict(targets=40, n=5, steps=50),
+    full=dict(targets=200, n=50, steps=50),
+)
 
 # %% ../nbs/13_reproduction.ipynb #117b0ba5
 def pick(seq, n, seed=0): # n of them
@@ -211,61 +402,162 @@ def told_size(infill, references): # `Infill`; list of texts
     return Infill.parse(infill.text.replace('___', f'___{{{len(references[0].split())}}}'))
 
 # %% ../nbs/13_reproduction.ipynb #69078138
-def run_job(lm, task, method, P, path, steps, seed, model, shard=(0, 1), writer=None): # shard: only every N-th target from i on; writer: of a method that is no diffusion -> rows
-    "One task by one method, resumed from `path` and from what shards have written beside it; the rows of this shard."
-    if task == 'infill': wanted = [(None, c, refs) for c, refs in read_items(shipped_targets('infill'))]
-    elif task == 'free': wanted = [(None, None, None)] * P['targets']
-    else: wanted = [(t, c, None) for t, c in read_targets(shipped_targets(task), task)]
+def run_job(
+    lm,
+    task,
+    method,
+    P,
+    path,
+    steps,
+    seed,
+    model,
+    shard=(0, 1),
+    # shard: only every N-th target from i on; writer: of a method that is no diffusion -> rows
+    writer=None,
+):
+    """One task by one method, resumed from `path` and from what shards have written beside it; the
+    rows of this shard.
+    """
+    if task == 'infill':
+        wanted = [(None, c, refs) for c, refs in read_items(shipped_targets('infill'))]
+    elif task == 'free':
+        wanted = [(None, None, None)] * P['targets']
+    else:
+        wanted = [(t, c, None) for t, c in read_targets(shipped_targets(task), task)]
     wanted = pick(wanted, P['targets'], seed) if task != 'free' else wanted
     controls = [c for _, c, _ in wanted]
-    if writer: model = writer.model
-    if getattr(writer, 'told_sizes', False): wanted = [(t, told_size(c, refs), refs) for t, c, refs in wanted]; controls = [c for _, c, _ in wanted]
-    if method == 'diffusion-classifier': controls = with_method(controls, method, lm, model)
+    if writer:
+        model = writer.model
+    if getattr(writer, 'told_sizes', False):
+        wanted = [(t, told_size(c, refs), refs) for t, c, refs in wanted]
+        controls = [c for _, c, _ in wanted]
+    if method == 'diffusion-classifier':
+        controls = with_method(controls, method, lm, model)
     target = lambda t, c: c.text if task == 'infill' else t
-    begun = lambda f: rows_begun(f, [target(t, c) for t, c, _ in wanted], P['n'], task=task, method=method, model=model, seed=seed, steps=steps)
+    begun = lambda f: rows_begun(
+        f,
+        [target(t, c) for t, c, _ in wanted],
+        P['n'],
+        task=task,
+        method=method,
+        model=model,
+        seed=seed,
+        steps=steps,
+    )
     i, N = shard
-    rows = {j: r for f in path.parent.glob(f'{path.stem}.*of*.jsonl') for j, r in begun(f).items()} if N == 1 else {}
-    if N > 1: path = path.with_suffix(f'.{i}of{N}.jsonl')
+    rows = (
+        {j: r for f in path.parent.glob(f'{path.stem}.*of*.jsonl') for j, r in begun(f).items()}
+        if N == 1
+        else {}
+    )
+    if N > 1:
+        path = path.with_suffix(f'.{i}of{N}.jsonl')
     rows |= begun(path)
     todo = [j for j in range(i, len(wanted), N) if j not in rows]
     with open(path, 'a', encoding='utf8') as f:
+
         def emit(j, texts, seconds):
             t, c, refs = wanted[j]
-            more = dict(seconds=seconds, method=method, model=model, number=j, seed=seed, steps=steps)
-            row = infill_row(c, refs, texts, **more) if task == 'infill' else dict(task=task, target=t, texts=texts, **more)
-            rows[j] = row; f.write(json.dumps(row, ensure_ascii=False) + '\n'); f.flush()
+            more = dict(
+                seconds=seconds, method=method, model=model, number=j, seed=seed, steps=steps
+            )
+            row = (
+                infill_row(c, refs, texts, **more)
+                if task == 'infill'
+                else dict(task=task, target=t, texts=texts, **more)
+            )
+            rows[j] = row
+            f.write(json.dumps(row, ensure_ascii=False) + '\n')
+            f.flush()
+
         progress = bar(len(todo), task) if todo else None
-        if writer: run_writer(writer, controls, P['n'], todo, emit, seed, progress=progress)
-        else: run_targets(lm, controls, P['n'], todo, emit, seed, steps, progress=progress)
+        if writer:
+            run_writer(writer, controls, P['n'], todo, emit, seed, progress=progress)
+        else:
+            run_targets(lm, controls, P['n'], todo, emit, seed, steps, progress=progress)
     return [rows[j] for j in range(i, len(wanted), N)]
 
 # %% ../nbs/13_reproduction.ipynb #8f81c2eb
 def shown(target): # as in a row -> str
     "A target as a reader wants to see it."
-    if not isinstance(target, dict): return str(target) if isinstance(target, (str, int)) or target is None else ' '.join(map(str, target))
-    parts = [' '.join(target[k]) if k in ('pos', 'attr', 'semantic') else re.sub(r' _\)', ')', target[k]) if k == 'tree' else ', '.join(f'{l} {i}–{j}' for i, j, l in target[k]) if k == 'spans' else f'{target[k]} words'
-             for k in ('pos', 'tree', 'spans', 'length', 'attr', 'semantic') if k in target]
+    if not isinstance(target, dict):
+        return (
+            str(target)
+            if isinstance(target, (str, int)) or target is None
+            else ' '.join(map(str, target))
+        )
+    parts = [
+        (
+            ' '.join(target[k])
+            if k in ('pos', 'attr', 'semantic')
+            else (
+                re.sub(r' _\)', ')', target[k])
+                if k == 'tree'
+                else (
+                    ', '.join(f'{l} {i}–{j}' for i, j, l in target[k])
+                    if k == 'spans'
+                    else f'{target[k]} words'
+                )
+            )
+        )
+        for k in ('pos', 'tree', 'spans', 'length', 'attr', 'semantic')
+        if k in target
+    ]
     return ' · '.join(parts)
 
 # %% ../nbs/13_reproduction.ipynb #f7d48b33
-COLUMNS = [('task', 'task'), ('method', 'method'), ('success', 'success'), ('interval', '95 %'), ('success_labeller', 'labeller'), ('parts', 'parts'), ('bleu4', 'BLEU-4'), ('rouge_l', 'ROUGE-L'), ('context_kept', 'context'),
-           ('lm_score', 'lm-score'), ('distinct4', 'distinct-4'), ('distinct4_first', '1 each'), ('self_bleu', 'self-BLEU'), ('in_train', 'in train'), ('ngram_ppl', '5-gram ppl'), ('seconds_per_50', 's / 50'), ('texts', 'texts')]
+COLUMNS = [
+    ('task', 'task'),
+    ('method', 'method'),
+    ('success', 'success'),
+    ('interval', '95 %'),
+    ('success_labeller', 'labeller'),
+    ('parts', 'parts'),
+    ('bleu4', 'BLEU-4'),
+    ('rouge_l', 'ROUGE-L'),
+    ('context_kept', 'context'),
+    ('lm_score', 'lm-score'),
+    ('distinct4', 'distinct-4'),
+    ('distinct4_first', '1 each'),
+    ('self_bleu', 'self-BLEU'),
+    ('in_train', 'in train'),
+    ('ngram_ppl', '5-gram ppl'),
+    ('seconds_per_50', 's / 50'),
+    ('texts', 'texts'),
+]
 
 # %% ../nbs/13_reproduction.ipynb #2cc548d3
 def cell(row, key): # -> str
     "A figure as the table shows it."
-    v = ' / '.join(f'{100 * row[k]:.0f}' for k in ('success_semantic', 'success_pos', 'success_tree', 'success_length') if k in row) if key == 'parts' and '+' in row['task'] else row.get(key)
-    if v is None: return '–'
-    if key in ('success', 'success_labeller', 'context_kept', 'in_train'): return f'{100 * v:.1f} %'
-    if key == 'interval': return f'{100 * v[0]:.0f}–{100 * v[1]:.0f}'
-    if isinstance(v, float): return f'{v:.2f}' if key in ('distinct4', 'distinct4_first', 'self_bleu') else f'{v:.1f}'
+    v = (
+        ' / '.join(
+            f'{100 * row[k]:.0f}'
+            for k in ('success_semantic', 'success_pos', 'success_tree', 'success_length')
+            if k in row
+        )
+        if key == 'parts' and '+' in row['task']
+        else row.get(key)
+    )
+    if v is None:
+        return '–'
+    if key in ('success', 'success_labeller', 'context_kept', 'in_train'):
+        return f'{100 * v:.1f} %'
+    if key == 'interval':
+        return f'{100 * v[0]:.0f}–{100 * v[1]:.0f}'
+    if isinstance(v, float):
+        return f'{v:.2f}' if key in ('distinct4', 'distinct4_first', 'self_bleu') else f'{v:.1f}'
     return str(v)
 
 # %% ../nbs/13_reproduction.ipynb #5bfac298
 def headline(row): # -> str
     "The figure that a task is about."
-    if row['task'] == 'infill': return f'context kept {cell(row, "context_kept")}, BLEU-4 {cell(row, "bleu4")}'
-    return f'success {cell(row, "success")}' if 'success' in row else f'distinct-4 {cell(row, "distinct4")}'
+    if row['task'] == 'infill':
+        return f'context kept {cell(row, "context_kept")}, BLEU-4 {cell(row, "bleu4")}'
+    return (
+        f'success {cell(row, "success")}'
+        if 'success' in row
+        else f'distinct-4 {cell(row, "distinct4")}'
+    )
 
 # %% ../nbs/13_reproduction.ipynb #c68dde60
 def report_table(report): # -> str
@@ -273,7 +565,10 @@ def report_table(report): # -> str
     cols = [(k, name) for k, name in COLUMNS if any(cell(r, k) != '–' for r in report['rows'])]
     table = [[name for _, name in cols]] + [[cell(r, k) for k, _ in cols] for r in report['rows']]
     wide = [max(len(r[i]) for r in table) for i in range(len(cols))]
-    lines = ['  '.join(c.ljust(w) if i < 2 else c.rjust(w) for i, (c, w) in enumerate(zip(r, wide))) for r in table]
+    lines = [
+        '  '.join(c.ljust(w) if i < 2 else c.rjust(w) for i, (c, w) in enumerate(zip(r, wide)))
+        for r in table
+    ]
     return '\n'.join([lines[0], '-' * len(lines[0]), *lines[1:]])
 
 # %% ../nbs/13_reproduction.ipynb #09875d4a
@@ -286,46 +581,109 @@ def figure_uri(fig): # matplotlib figure -> str
 def report_figure(report): # -> matplotlib figure
     "Success by task with its interval; control against fluency; success by length of the target."
     from matplotlib.figure import Figure
-    rows = [r for r in report['rows'] if r.get('success') is not None and r['method'] not in ('unguided', 'their sentences')]
-    fig = Figure(figsize=(9, max(3.6, .15 * len(rows))), layout='constrained'); left, mid, right = fig.subplots(1, 3)
-    floor = {r['task']: r['success'] for r in report['rows'] if r['method'] == 'unguided' and 'success' in r}
-    name = lambda r: r['task'] + ('' if r['method'] == 'diffusion' else ', ' + r['method'].removeprefix('diffusion-'))
+
+    rows = [
+        r
+        for r in report['rows']
+        if r.get('success') is not None and r['method'] not in ('unguided', 'their sentences')
+    ]
+    fig = Figure(figsize=(9, max(3.6, 0.15 * len(rows))), layout='constrained')
+    left, mid, right = fig.subplots(1, 3)
+    floor = {
+        r['task']: r['success']
+        for r in report['rows']
+        if r['method'] == 'unguided' and 'success' in r
+    }
+    name = lambda r: r['task'] + (
+        '' if r['method'] == 'diffusion' else ', ' + r['method'].removeprefix('diffusion-')
+    )
     for i, r in enumerate(rows):
         lo, hi = r['interval']
-        left.barh(i, 100 * r['success'], color='0.7'); left.plot([100 * lo, 100 * hi], [i, i], color='k')
-        if r['task'] in floor: left.plot(100 * floor[r['task']], i, 'k|', ms=10)
-    left.set_yticks(range(len(rows)), [name(r) for r in rows], fontsize=7); left.set_xlim(0, 101); left.set_xlabel('success, %\n(line: 95 %; tick: unguided)', fontsize=8)
+        left.barh(i, 100 * r['success'], color='0.7')
+        left.plot([100 * lo, 100 * hi], [i, i], color='k')
+        if r['task'] in floor:
+            left.plot(100 * floor[r['task']], i, 'k|', ms=10)
+    left.set_yticks(range(len(rows)), [name(r) for r in rows], fontsize=7)
+    left.set_xlim(0, 101)
+    left.set_xlabel('success, %\n(line: 95 %; tick: unguided)', fontsize=8)
     people = next((r['lm_score'] for r in report['rows'] if r['task'] == 'people'), None)
     free = next((r.get('lm_score') for r in report['rows'] if r['task'] == 'free'), None)
     for i, r in enumerate(r for r in rows if r.get('lm_score')):
-        mid.plot(r['lm_score'], 100 * r['success'], 'ko', ms=4); mid.annotate(name(r), (r['lm_score'], 100 * r['success']), xytext=(3, -3 - 8 * (i % 3)), textcoords='offset points', fontsize=6)
+        mid.plot(r['lm_score'], 100 * r['success'], 'ko', ms=4)
+        mid.annotate(
+            name(r),
+            (r['lm_score'], 100 * r['success']),
+            xytext=(3, -3 - 8 * (i % 3)),
+            textcoords='offset points',
+            fontsize=6,
+        )
     for v, style, what in ((people, 'k:', "people's texts"), (free, 'k--', 'unguided')):
-        if v: mid.axvline(v, color='k', ls=style[1:], lw=.8, label=what)
-    mid.legend(fontsize=6, frameon=False); mid.set_xlabel('lm-score', fontsize=8); mid.set_ylabel('success, %', fontsize=8)
-    for r, style in zip([r for r in rows if r['task'] in ('pos', 'tree', 'spans', 'length') and r['method'] == 'diffusion'], ('k-o', 'k--s', 'k:^', 'k-.x')):
+        if v:
+            mid.axvline(v, color='k', ls=style[1:], lw=0.8, label=what)
+    mid.legend(fontsize=6, frameon=False)
+    mid.set_xlabel('lm-score', fontsize=8)
+    mid.set_ylabel('success, %', fontsize=8)
+    for r, style in zip(
+        [
+            r
+            for r in rows
+            if r['task'] in ('pos', 'tree', 'spans', 'length') and r['method'] == 'diffusion'
+        ],
+        ('k-o', 'k--s', 'k:^', 'k-.x'),
+    ):
         pts = {}
-        for n, v in zip(report['sizes'][r['task']], r.get('by_target', [])): pts.setdefault(n // 8, []).append(100 * v)
-        if pts: right.plot([8 * k + 4 for k in sorted(pts)], [sum(pts[k]) / len(pts[k]) for k in sorted(pts)], style, ms=3, lw=.8, label=r['task'])
-    right.set_xlabel('words of the target', fontsize=8); right.set_ylabel('success, %', fontsize=8)
-    if right.lines: right.legend(fontsize=6, frameon=False)
+        for n, v in zip(report['sizes'][r['task']], r.get('by_target', [])):
+            pts.setdefault(n // 8, []).append(100 * v)
+        if pts:
+            right.plot(
+                [8 * k + 4 for k in sorted(pts)],
+                [sum(pts[k]) / len(pts[k]) for k in sorted(pts)],
+                style,
+                ms=3,
+                lw=0.8,
+                label=r['task'],
+            )
+    right.set_xlabel('words of the target', fontsize=8)
+    right.set_ylabel('success, %', fontsize=8)
+    if right.lines:
+        right.legend(fontsize=6, frameon=False)
     return fig
 
 # %% ../nbs/13_reproduction.ipynb #8a8b18d8
 def chart_figure(tree, text): # brackets of the wish; a text -> matplotlib figure
-    "p(constituent) of each span of the text, by the E2E model's reader, and the wished spans as boxes."
+    """p(constituent) of each span of the text, by the E2E model's reader, and the wished spans as
+    boxes.
+    """
     from matplotlib.figure import Figure
     from matplotlib.patches import Rectangle
-    wish, words, reader, vocab = SyntaxTree(tree), text.split(), syntax_reader('e2e-syntax'), Vocab(read_config(weights_home()/'e2e', ['words'])['words'])
+
+    wish, words, reader, vocab = (
+        SyntaxTree(tree),
+        text.split(),
+        syntax_reader('e2e-syntax'),
+        Vocab(read_config(weights_home() / 'e2e', ['words'])['words']),
+    )
     ids, mask = pad_batch([vocab.encode(words)], vocab.pad)
-    with torch.no_grad(): scores = reader.scores(F.one_hot(ids, len(vocab)).float().to(reader.E.device), mask.to(reader.E.device))[1].cpu()
+    with torch.no_grad():
+        scores = reader.scores(
+            F.one_hot(ids, len(vocab)).float().to(reader.E.device), mask.to(reader.E.device)
+        )[1].cpu()
     n = mask.sum(1) - 2
-    p = brackets(bracket_scores(scores), n)[0] * (1 - bracket_scores(scores).neg()[0].exp())              # a bracket, and not ∅
-    fig = Figure(figsize=(6, 5), layout='constrained'); ax = fig.subplots()
-    ax.imshow(torch.where(torch.ones_like(p).triu() > 0, p, torch.nan), cmap='Greys', vmin=0, vmax=1)
+    p = brackets(bracket_scores(scores), n)[0] * (
+        1 - bracket_scores(scores).neg()[0].exp()
+    ) # a bracket, and not ∅
+    fig = Figure(figsize=(6, 5), layout='constrained')
+    ax = fig.subplots()
+    ax.imshow(
+        torch.where(torch.ones_like(p).triu() > 0, p, torch.nan), cmap='Greys', vmin=0, vmax=1
+    )
     for (i, j), l in wish.chart.items():
-        ax.add_patch(Rectangle((j - .5, i - .5), 1, 1, fill=False, ec='k', lw=1.2)); ax.text(j, i, l, ha='center', va='center', fontsize=5, color='w' if p[i, j] > .5 else 'k')
-    ax.set_xticks(range(len(words)), words, rotation=90, fontsize=7); ax.set_yticks(range(len(words)), words, fontsize=7)
-    ax.set_xlabel('last word'); ax.set_ylabel('first word')
+        ax.add_patch(Rectangle((j - 0.5, i - 0.5), 1, 1, fill=False, ec='k', lw=1.2))
+        ax.text(j, i, l, ha='center', va='center', fontsize=5, color='w' if p[i, j] > 0.5 else 'k')
+    ax.set_xticks(range(len(words)), words, rotation=90, fontsize=7)
+    ax.set_yticks(range(len(words)), words, fontsize=7)
+    ax.set_xlabel('last word')
+    ax.set_ylabel('first word')
     return fig
 
 # %% ../nbs/13_reproduction.ipynb #74e7fd75
@@ -333,88 +691,250 @@ def report_html(report): # -> str
     "A page that stands alone: table, picture, unselected texts."
     esc = lambda s: html.escape(str(s))
     cols = [(k, n) for k, n in COLUMNS if any(cell(r, k) != '–' for r in report['rows'])]
-    rows = ''.join('<tr>' + ''.join(f'<td>{esc(cell(r, k))}</td>' for k, _ in cols) + '</tr>' for r in report['rows'])
-    texts = ''.join(f'<h3>{esc(k)}</h3><dl>' + ''.join((f'<dt>{esc(t)}</dt>' if t != 'None' else '') + f'<dd>{esc(x)}</dd>' for t, x, *_ in v) + '</dl>' for k, v in report['samples'].items())
-    trees = next((v for k, v in report['samples'].items() if k == 'tree · diffusion'), None) if report['model'] == 'e2e' else None
-    chart = f'<h2>A wished tree, and what the reader sees in the text</h2><p><img alt="parse chart" src="{figure_uri(chart_figure(trees[0][2], trees[0][1]))}"></p>' if trees else ''
-    note = '' if report['protocol'] == 'full' else '<p>This is a sample of the full protocol (200 targets × 50 texts).</p>'
+    rows = ''.join(
+        '<tr>' + ''.join(f'<td>{esc(cell(r, k))}</td>' for k, _ in cols) + '</tr>'
+        for r in report['rows']
+    )
+    texts = ''.join(
+        f'<h3>{esc(k)}</h3><dl>'
+        + ''.join(
+            (f'<dt>{esc(t)}</dt>' if t != 'None' else '') + f'<dd>{esc(x)}</dd>' for t, x, *_ in v
+        )
+        + '</dl>'
+        for k, v in report['samples'].items()
+    )
+    trees = (
+        next((v for k, v in report['samples'].items() if k == 'tree · diffusion'), None)
+        if report['model'] == 'e2e'
+        else None
+    )
+    chart = (
+        '<h2>A wished tree, and what the reader sees in the text</h2><p><img alt="parse chart"'
+        f' src="{figure_uri(chart_figure(trees[0][2], trees[0][1]))}"></p>'
+        if trees
+        else ''
+    )
+    note = (
+        ''
+        if report['protocol'] == 'full'
+        else '<p>This is a sample of the full protocol (200 targets × 50 texts).</p>'
+    )
     return f"""<!doctype html><html lang="en"><meta charset="utf-8"><meta name="viewport" content="width=device-width"><title>Diffusion-LM, reproduction: {esc(report['protocol'])}</title>
 <style>body{{font:16px/1.5 Georgia,serif;max-width:60rem;margin:2rem auto;padding:0 1rem;color:#222}}table{{border-collapse:collapse;font:13px/1.4 sans-serif}}td,th{{padding:.3rem .6rem;border-bottom:1px solid #ccc;text-align:right}}td:nth-child(-n+2),th:nth-child(-n+2){{text-align:left}}img{{max-width:100%}}dt{{font:13px monospace;color:#555;margin-top:.6rem}}dd{{margin:0}}</style>
 <h1>Diffusion-LM: {esc(report['protocol'])} protocol</h1><p>Model {esc(report['model'])}, {report['steps']} diffusion steps, seed {report['seed']}. Texts are unselected: the first of each target.</p>{note}
 <table><tr>{''.join(f'<th>{esc(n)}</th>' for _, n in cols)}</tr>{rows}</table><p><img alt="success and variety by task" src="{figure_uri(report_figure(report))}"></p>{chart}{texts}</html>"""
 
 # %% ../nbs/13_reproduction.ipynb #9d560fd4
-def landmarks(rows, tasks, free, P, seed, model, kn, judge): # rows of the report; unguided texts; the protocol; as in `reproduce` -> rows
+def landmarks(
+    rows,
+    tasks,
+    free,
+    P,
+    seed,
+    model,
+    kn,
+    judge, # rows of the report; unguided texts; the protocol; as in `reproduce` -> rows
+):
     "Floor and ceiling of each task, and people's test texts, as rows of the report."
     out = []
-    try: valid, test = load_corpus('e2e', 'valid'), [e.words for e in load_corpus('e2e', 'test') if len(e.words) <= MAX_WORDS]
-    except BadInput: valid, test = None, None
+    try:
+        valid, test = load_corpus('e2e', 'valid'), [
+            e.words for e in load_corpus('e2e', 'test') if len(e.words) <= MAX_WORDS
+        ]
+    except BadInput:
+        valid, test = None, None
     for t in (t for t in tasks if t != 'infill'):
         targets = pick([t for t, _ in read_targets(shipped_targets(t), t)], P['targets'], seed)
-        texts = [[free[(k * P['n'] + m) % len(free)] for m in range(P['n'])] for k in range(len(targets))]
-        for method, texts in (('unguided', texts), ('their sentences', [[' '.join(valid[x['example']].words)] for x in targets] if valid and all(isinstance(x, dict) and 'example' in x for x in targets) else None)):
-            if texts: out.append({k: v for k, v in dict(task=t, method=method, model=model, **success_rows([dict(task=t, target=x, texts=ts) for x, ts in zip(targets, texts)], judge)).items() if k.startswith('success') or k in ('task', 'method', 'interval')})
+        texts = [
+            [free[(k * P['n'] + m) % len(free)] for m in range(P['n'])] for k in range(len(targets))
+        ]
+        for method, texts in (
+            ('unguided', texts),
+            (
+                'their sentences',
+                (
+                    [[' '.join(valid[x['example']].words)] for x in targets]
+                    if valid and all(isinstance(x, dict) and 'example' in x for x in targets)
+                    else None
+                ),
+            ),
+        ):
+            if texts:
+                out.append(
+                    {
+                        k: v
+                        for k, v in dict(
+                            task=t,
+                            method=method,
+                            model=model,
+                            **success_rows(
+                                [dict(task=t, target=x, texts=ts) for x, ts in zip(targets, texts)],
+                                judge,
+                            )
+                        ).items()
+                        if k.startswith('success') or k in ('task', 'method', 'interval')
+                    }
+                )
     if test:
         human = pick(test, P['targets'] * P['n'], seed)
-        out.append(dict(task='people', method='test texts', **text_figures(human, model, kn, judge)))
+        out.append(
+            dict(task='people', method='test texts', **text_figures(human, model, kn, judge))
+        )
     return out
 
 # %% ../nbs/13_reproduction.ipynb #ef9aa463
 def reproduce(
-    protocol: str = 'quick',    # quick: minutes; cpu: 40 targets × 5; full: 200 × 50
-    methods: str = 'diffusion', # joined by commas: diffusion, diffusion-classifier, a baseline of chapter 12, or all
-    tasks: str = 'semantic,pos,tree,spans,length,infill,semantic+tree,semantic+pos', # joined by commas
-    out: str = 'reproduction',  # folder to write; a cut-off run is resumed
-    model: str = 'e2e',         # shipped name, folder or Hub id
-    steps: int = None,          # diffusion steps, the protocol's by default
-    seed: int = 0,              # of targets and texts
-    device: str = None,         # cpu, cuda
-    ngram: str = None,          # e2e: also the 5-gram's perplexity, where the corpus is at hand
-    oracle: str = None,         # who judges; see dlm-evaluate
-    shard: str = '0/1',         # i/N: only every N-th target; a run without it then collects what the shards wrote
+    protocol: str = 'quick', # quick: minutes; cpu: 40 targets × 5; full: 200 × 50
+    # joined by commas: diffusion, diffusion-classifier, a baseline of chapter 12, or all
+    methods: str = 'diffusion',
+    # joined by commas
+    tasks: str = 'semantic,pos,tree,spans,length,infill,semantic+tree,semantic+pos',
+    out: str = 'reproduction', # folder to write; a cut-off run is resumed
+    model: str = 'e2e', # shipped name, folder or Hub id
+    steps: int = None, # diffusion steps, the protocol's by default
+    seed: int = 0, # of targets and texts
+    device: str = None, # cpu, cuda
+    ngram: str = None, # e2e: also the 5-gram's perplexity, where the corpus is at hand
+    oracle: str = None, # who judges; see dlm-evaluate
+    # i/N: only every N-th target; a run without it then collects what the shards wrote
+    shard: str = '0/1',
 ):
-    "All six tasks of the paper, and two at once: a table here, report.json and report.html in the folder."
-    if protocol not in PROTOCOLS: raise BadInput(f'no protocol {protocol!r}; there are {", ".join(PROTOCOLS)}')
-    P = PROTOCOLS[protocol]; steps = P['steps'] if steps is None else steps; positive('steps', steps)
+    """All six tasks of the paper, and two at once: a table here, report.json and report.html in the
+    folder.
+    """
+    if protocol not in PROTOCOLS:
+        raise BadInput(f'no protocol {protocol!r}; there are {", ".join(PROTOCOLS)}')
+    P = PROTOCOLS[protocol]
+    steps = P['steps'] if steps is None else steps
+    positive('steps', steps)
     every, tasks = [*METHODS, *WRITERS, *INFILL_WRITERS], tasks.split(',')
     tuned = [m for m in every if not m.endswith('-authors')]
-    methods = [*dict.fromkeys(m for part in methods.split(',') for m in (tuned if part == 'all' else [part]))]
+    methods = [
+        *dict.fromkeys(
+            m for part in methods.split(',') for m in (tuned if part == 'all' else [part])
+        )
+    ]
     for t in tasks:
-        if t != 'infill' and not all(u in TASKS for u in t.split('+')): raise BadInput(f'no task {t!r}; there are {", ".join(TASKS)}, several joined by +, and infill')
+        if t != 'infill' and not all(u in TASKS for u in t.split('+')):
+            raise BadInput(
+                f'no task {t!r}; there are {", ".join(TASKS)}, several joined by +, and infill'
+            )
         shipped_targets(t)
     i, N = read_shard(shard)
-    if not out: raise BadInput('--out names the folder to write')
+    if not out:
+        raise BadInput('--out names the folder to write')
     for m in methods:
-        if m not in every: raise BadInput(f'no method {m!r}; there are {", ".join(every)}')
-    judge, folder, lm, kn = make_judge(oracle), Path(out), load_model(model, device), fit_ngram(ngram) if ngram else None
-    if folder.exists() and not folder.is_dir(): raise BadInput(f'{folder} is a file; name a folder')
+        if m not in every:
+            raise BadInput(f'no method {m!r}; there are {", ".join(every)}')
+    judge, folder, lm, kn = (
+        make_judge(oracle),
+        Path(out),
+        load_model(model, device),
+        fit_ngram(ngram) if ngram else None,
+    )
+    if folder.exists() and not folder.is_dir():
+        raise BadInput(f'{folder} is a file; name a folder')
     folder.mkdir(parents=True, exist_ok=True)
     say = lambda *a: print(*a, file=sys.stderr, flush=True)
-    say(f'protocol {protocol}: {P["targets"]} targets × {P["n"]} texts a task, {steps} steps, model {model}' + (' (a sample of the full protocol)' if protocol != 'full' else ''))
-    hardware = torch.cuda.get_device_name(lm.device) if lm.device.type == 'cuda' else f'{torch.get_num_threads()} thread(s), {platform.processor() or platform.machine()}'
-    report, started = dict(hardware=hardware, protocol=protocol, steps=steps, seed=seed, model=model, oracle=judge.name, rows=[], sizes={}, samples={}), time.time()
-    can = lambda t, m: m == 'diffusion' or m in (INFILL_WRITERS if t == 'infill' else WRITERS) or m == 'diffusion-classifier' and t not in ('infill', 'length')
-    jobs, report['without'] = [('free', 'unguided')] + [(t, m) for t in tasks for m in methods if can(t, m)], []
+    say(
+        f'protocol {protocol}: {P["targets"]} targets × {P["n"]} texts a task, {steps} steps, model'
+        f' {model}'
+        + (' (a sample of the full protocol)' if protocol != 'full' else '')
+    )
+    hardware = (
+        torch.cuda.get_device_name(lm.device)
+        if lm.device.type == 'cuda'
+        else f'{torch.get_num_threads()} thread(s), {platform.processor() or platform.machine()}'
+    )
+    report, started = (
+        dict(
+            hardware=hardware,
+            protocol=protocol,
+            steps=steps,
+            seed=seed,
+            model=model,
+            oracle=judge.name,
+            rows=[],
+            sizes={},
+            samples={},
+        ),
+        time.time(),
+    )
+    can = (
+        lambda t, m: m == 'diffusion'
+        or m in (INFILL_WRITERS if t == 'infill' else WRITERS)
+        or m == 'diffusion-classifier'
+        and t not in ('infill', 'length')
+    )
+    jobs, report['without'] = [('free', 'unguided')] + [
+        (t, m) for t in tasks for m in methods if can(t, m)
+    ], []
     for t in tasks:
         if t != 'infill':
-            for _, c in read_targets(shipped_targets(t), t)[:3]: c.bind(lm)               # what the model cannot do is said before the work
+            for _, c in read_targets(shipped_targets(t), t)[:3]:
+                c.bind(lm) # what the model cannot do is said before the work
     for k, (task, method) in enumerate(jobs):
-        path = folder/f'{task.replace("+", "-")}-{method}.jsonl'
+        path = folder / f'{task.replace("+", "-")}-{method}.jsonl'
         writer = (INFILL_WRITERS if task == 'infill' else WRITERS).get(method)
-        try: rows = run_job(lm, task, method, P, path, steps, seed, model, (i, N), writer and writer(task, device, None))
-        except BadInput as e:                                                          # an empty cell of the table has its reason
-            if not writer: raise
-            report['without'].append(dict(task=task, method=method, reason=str(e))); say(f'[{k + 1}/{len(jobs)}] {task} · {method}: {e}'); continue
-        if not rows: continue
+        try:
+            rows = run_job(
+                lm,
+                task,
+                method,
+                P,
+                path,
+                steps,
+                seed,
+                model,
+                (i, N),
+                writer and writer(task, device, None),
+            )
+        except BadInput as e: # an empty cell of the table has its reason
+            if not writer:
+                raise
+            report['without'].append(dict(task=task, method=method, reason=str(e)))
+            say(f'[{k + 1}/{len(jobs)}] {task} · {method}: {e}')
+            continue
+        if not rows:
+            continue
         r = evaluate_rows(rows, kn, judge)
-        if task == 'free': free = [t for row in rows for t in row['texts']]
-        report['rows'].append(r); report['sizes'][task] = [target_control(task, row['target']).min_words for row in rows] if task not in ('free', 'infill') else []; report['samples'][f'{task} · {method}'] = [[shown(row['target']), row['texts'][0], *([row['target']['tree']] if task == 'tree' else [])] for row in rows][:10]
+        if task == 'free':
+            free = [t for row in rows for t in row['texts']]
+        report['rows'].append(r)
+        report['sizes'][task] = (
+            [target_control(task, row['target']).min_words for row in rows]
+            if task not in ('free', 'infill')
+            else []
+        )
+        report['samples'][f'{task} · {method}'] = [
+            [
+                shown(row['target']),
+                row['texts'][0],
+                *([row['target']['tree']] if task == 'tree' else []),
+            ]
+            for row in rows
+        ][:10]
         spent = time.time() - started
-        say(f'[{k + 1}/{len(jobs)}] {task} · {method}: {headline(r)}; {spent:.0f} s so far, about {spent / (k + 1) * (len(jobs) - k - 1):.0f} s left')
-    if N > 1: return say(f'shard {shard} is done; when all are, the same command without --shard writes the report')
+        say(
+            f'[{k + 1}/{len(jobs)}] {task} · {method}: {headline(r)}; {spent:.0f} s so far, about'
+            f' {spent / (k + 1) * (len(jobs) - k - 1):.0f} s left'
+        )
+    if N > 1:
+        return say(
+            f'shard {shard} is done; when all are, the same command without --shard writes the'
+            ' report'
+        )
     report['rows'] += landmarks(report['rows'], tasks, free, P, seed, model, kn, judge)
-    write_atomic(folder/'report.json', lambda p: Path(p).write_text(json.dumps(report, ensure_ascii=False, indent=1), encoding='utf8'))
-    write_atomic(folder/'report.html', lambda p: Path(p).write_text(report_html(report), encoding='utf8'))
-    print(report_table(report)); print(f'\nwritten: {folder/"report.json"} and {folder/"report.html"}', file=sys.stderr)
+    write_atomic(
+        folder / 'report.json',
+        lambda p: Path(p).write_text(
+            json.dumps(report, ensure_ascii=False, indent=1), encoding='utf8'
+        ),
+    )
+    write_atomic(
+        folder / 'report.html', lambda p: Path(p).write_text(report_html(report), encoding='utf8')
+    )
+    print(report_table(report))
+    print(f'\nwritten: {folder/"report.json"} and {folder/"report.html"}', file=sys.stderr)
 
 dlm_reproduce = command(reproduce)

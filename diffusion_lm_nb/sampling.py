@@ -18,34 +18,47 @@ from .objective import prior_kl, vlb_weight
 from .training import command, keyed_generator
 
 # %% ../nbs/07_sampling.ipynb #2d344b19
-def ancestral_step(x, # (batch, length, dim) at time t
-                   x0, # like x: the guess x̂_0
-                   s, t, # (batch, length) or (batch,) times, s ≤ t
-                   schedule, # a `Schedule`
-                   noise, # like x, standard normal
-                   memory=None): # not used: this step needs no past
-    "x_s ~ q(x_s | x_t, x̂_0), the posterior of chapter 2 with the guess in place of the truth, and no memory (section 3.3)."
+def ancestral_step(
+    x, # (batch, length, dim) at time t
+    x0, # like x: the guess x̂_0
+    s,
+    t, # (batch, length) or (batch,) times, s ≤ t
+    schedule, # a `Schedule`
+    noise, # like x, standard normal
+    memory=None,
+): # not used: this step needs no past
+    """x_s ~ q(x_s | x_t, x̂_0), the posterior of chapter 2 with the guess in place of the truth,
+    and no memory (section 3.3).
+    """
     m, v = posterior(x0, x, s, t, schedule)
     return m + v.sqrt() * noise, None
 
 # %% ../nbs/07_sampling.ipynb #a85a25cd
 def fresh_step(x, x0, s, t, schedule, noise, memory=None): # as in `ancestral_step`
-    "x_s ~ q(x_s | x̂_0): all noise is drawn anew, nothing of x_t is kept but the guess, and no memory (section 4.2)."
+    """x_s ~ q(x_s | x̂_0): all noise is drawn anew, nothing of x_t is kept but the guess, and no
+    memory (section 4.2).
+    """
     return q_sample(x0, s, schedule, noise), None
 
 # %% ../nbs/07_sampling.ipynb #a3172da7
-def churn_step(x, x0, s, t, schedule, noise, memory=None, # as in `ancestral_step`
-               share=0.7): # of the way from ancestral (0) to fresh (1)
-    "Between the two: the variance of the new noise lies `share` of the way from the posterior's to the whole 1−ᾱ_s, and no memory."
+def churn_step(
+    x, x0, s, t, schedule, noise, memory=None, share=0.7 # as in `ancestral_step`
+): # of the way from ancestral (0) to fresh (1)
+    """Between the two: the variance of the new noise lies `share` of the way from the posterior's
+    to the whole 1−ᾱ_s, and no memory.
+    """
     (a, σ), (a_s, σ_s) = schedule.coefs(t), schedule.coefs(s)
     v = posterior(x0, x, s, t, schedule)[1]
-    τ2 = v + share * (σ_s ** 2 - v)
-    return a_s * x0 + (σ_s ** 2 - τ2).clamp(min=0).sqrt() * (x - a * x0) / σ + τ2.sqrt() * noise, None
+    τ2 = v + share * (σ_s**2 - v)
+    return a_s * x0 + (σ_s**2 - τ2).clamp(min=0).sqrt() * (x - a * x0) / σ + τ2.sqrt() * noise, None
 
 # %% ../nbs/07_sampling.ipynb #e6fb4541
-def ddim_step(x, x0, s, t, schedule, # as in `ancestral_step`
-              noise=None, memory=None): # neither is used
-    "The noise that x̂_0 implies, put back at level s, and no memory: a step without chance (Song et al. 2021)."
+def ddim_step(
+    x, x0, s, t, schedule, noise=None, memory=None # as in `ancestral_step`
+): # neither is used
+    """The noise that x̂_0 implies, put back at level s, and no memory: a step without chance (Song
+    et al. 2021).
+    """
     (a, σ), (a_s, σ_s) = schedule.coefs(t), schedule.coefs(s)
     return a_s * x0 + σ_s * (x - a * x0) / σ, None
 
@@ -61,12 +74,16 @@ def dpm2m_step(x, x0, s, t, schedule, noise=None, # as in `ddim_step`
     return ddim_step(x, d, s, t, schedule)[0], (x0, λt)
 
 # %% ../nbs/07_sampling.ipynb #28363044
-SOLVERS = dict(churn=churn_step, ancestral=ancestral_step, fresh=fresh_step, ddim=ddim_step, dpm2m=dpm2m_step)
+SOLVERS = dict(
+    churn=churn_step, ancestral=ancestral_step, fresh=fresh_step, ddim=ddim_step, dpm2m=dpm2m_step
+)
 
 # %% ../nbs/07_sampling.ipynb #b1234578
 @dataclass
 class Request:
-    "One text that is wanted: its control, its place in the seed's stream, its length and the tokens known beforehand."
+    """One text that is wanted: its control, its place in the seed's stream, its length and the
+    tokens known beforehand.
+    """
     index: int          # number in the seed's stream
     control: object     # chapter 8; None: write freely
     n_words: int        # None: pads are words, and END comes where it comes
@@ -86,43 +103,75 @@ def draw_length(self: DiffusionLM, gen, # the sample's generator
 
 # %% ../nbs/07_sampling.ipynb #76aa6d0c
 @patch
-def request(self: DiffusionLM, index, # number of the sample in the seed's stream
-            seed=0, control=None, n_words=None): # n_words: the length; drawn by default
-    "What sample `index` of seed `seed` starts from, a `Request`; nothing else about a batch enters it."
+def request(
+    self: DiffusionLM,
+    index, # number of the sample in the seed's stream
+    seed=0,
+    control=None,
+    n_words=None,
+): # n_words: the length; drawn by default
+    """What sample `index` of seed `seed` starts from, a `Request`; nothing else about a batch
+    enters it.
+    """
     gen, given, v, most = keyed_generator(seed, index), {}, self.vocab, self.length - 2
     if control is not None:
         control.bind(self)
         n, given = control.plan(self, gen)
-        if n is not None and n_words is not None and n != n_words: raise BadInput(f'{control} wants {n} words, n_words says {n_words}')
+        if n is not None and n_words is not None and n != n_words:
+            raise BadInput(f'{control} wants {n} words, n_words says {n_words}')
         n_words = n if n is not None else n_words
-    if n_words is None and self.mask_pads: n_words = self.draw_length(gen, getattr(control, 'min_words', 1))
-    if (least := getattr(control, 'min_words', 1)) > most: raise BadInput(f'{str(control)[:200]} needs {least} words; the model writes 1 to {most}')
-    if n_words is not None and n_words < least: raise BadInput(f'{str(control)[:200]} needs {least} words; {n_words} are wanted')
-    if n_words is not None and not 1 <= n_words <= most: raise BadInput(f'{n_words} words are wanted; the model writes 1 to {most}')
-    if n_words is None: return Request(index, control, None, [-1] * self.length, gen, given)
+    if n_words is None and self.mask_pads:
+        n_words = self.draw_length(gen, getattr(control, 'min_words', 1))
+    if (least := getattr(control, 'min_words', 1)) > most:
+        raise BadInput(f'{str(control)[:200]} needs {least} words; the model writes 1 to {most}')
+    if n_words is not None and n_words < least:
+        raise BadInput(f'{str(control)[:200]} needs {least} words; {n_words} are wanted')
+    if n_words is not None and not 1 <= n_words <= most:
+        raise BadInput(f'{n_words} words are wanted; the model writes 1 to {most}')
+    if n_words is None:
+        return Request(index, control, None, [-1] * self.length, gen, given)
     known = [v.start] + [v.known(given[i]) if i in given else -1 for i in range(n_words)] + [v.end]
-    if not self.mask_pads: known += [v.pad] * (self.length - len(known))
+    if not self.mask_pads:
+        known += [v.pad] * (self.length - len(known))
     return Request(index, control, n_words, known, gen, given)
 
 # %% ../nbs/07_sampling.ipynb #5d546ea6
 @patch
-def allowed(self: DiffusionLM, known): # (batch, length) ids or −1 -> (batch, length, vocab) 0 or −inf
-    "Log of what may stand where: known tokens alone at known places; at open ones any word, but UNK and, if the length is fixed, no special token."
+def allowed(
+    self: DiffusionLM,
+    known, # (batch, length) ids or −1 -> (batch, length, vocab) 0 or −inf
+):
+    """Log of what may stand where: known tokens alone at known places; at open ones any word, but
+    UNK and, if the length is fixed, no special token.
+    """
     v, bias = self.vocab, torch.zeros(*known.shape, len(self.vocab), device=known.device)
     bias[..., v.unk] = -math.inf
     fixed = (known == v.end).any(1)
-    for i in (v.start, v.end, v.pad): bias[..., i] = torch.where(fixed[:, None], -math.inf, bias[..., i])
+    for i in (v.start, v.end, v.pad):
+        bias[..., i] = torch.where(fixed[:, None], -math.inf, bias[..., i])
     here = known >= 0
-    return torch.where(here[..., None], torch.where(torch.arange(len(v), device=known.device) == known[..., None], 0., -math.inf), bias)
+    return torch.where(
+        here[..., None],
+        torch.where(torch.arange(len(v), device=known.device) == known[..., None], 0.0, -math.inf),
+        bias,
+    )
 
 # %% ../nbs/07_sampling.ipynb #433fc240
 @patch
-def layout(self: DiffusionLM, requests, # list of `Request`
-           length): # positions of the batch
-    "`(batch, length)` each: ids known beforehand or −1; where a token stands (None: everywhere); where a given word stands."
-    v, known = self.vocab, torch.full((len(requests), length), self.vocab.pad if self.mask_pads else -1)
-    for row, r in zip(known, requests): row[:len(r.known)] = torch.tensor(r.known)
-    mask = torch.stack([torch.arange(length) < len(r.known) for r in requests]).to(self.device) if self.mask_pads else None
+def layout(self: DiffusionLM, requests, length): # list of `Request` # positions of the batch
+    """`(batch, length)` each: ids known beforehand or −1; where a token stands (None: everywhere);
+    where a given word stands.
+    """
+    v, known = self.vocab, torch.full(
+        (len(requests), length), self.vocab.pad if self.mask_pads else -1
+    )
+    for row, r in zip(known, requests):
+        row[: len(r.known)] = torch.tensor(r.known)
+    mask = (
+        torch.stack([torch.arange(length) < len(r.known) for r in requests]).to(self.device)
+        if self.mask_pads
+        else None
+    )
     given = (known >= 0) & (known != v.start) & (known != v.end) & (known != v.pad)
     return known.to(self.device), mask, given.to(self.device)
 
@@ -135,16 +184,27 @@ def rows_by(requests, # a list, one a row
     return [(rows, shared) for shared, rows in groups.items() if shared is not None]
 
 def asked_as(control): # or None
-    "What controls must have in common to be asked together: their `kind` if they can be asked together, else being the same object."
-    return None if control is None else control.kind if hasattr(control, 'posteriors') else id(control)
+    """What controls must have in common to be asked together: their `kind` if they can be asked
+    together, else being the same object.
+    """
+    return (
+        None if control is None else control.kind if hasattr(control, 'posteriors') else id(control)
+    )
 
-def posteriors(controls, logp, # one a row, or None; (batch, length, vocab) log p(word)
-               mask, strength): # (batch, length) or None; how far a control goes
-    "Word probabilities given the control of each row, `(batch, length, vocab)`; controls of one `kind` are asked together."
+def posteriors(
+    controls, logp, mask, strength # one a row, or None; (batch, length, vocab) log p(word)
+): # (batch, length) or None; how far a control goes
+    """Word probabilities given the control of each row, `(batch, length, vocab)`; controls of one
+    `kind` are asked together.
+    """
     p = logp.exp()
     for rows, _ in rows_by(controls, asked_as):
         ours, m = [controls[b] for b in rows], mask[rows] if mask is not None else None
-        p[rows] = ours[0].posteriors(ours, logp[rows], m, strength) if hasattr(ours[0], 'posteriors') else ours[0].posterior(logp[rows], m, strength)
+        p[rows] = (
+            ours[0].posteriors(ours, logp[rows], m, strength)
+            if hasattr(ours[0], 'posteriors')
+            else ours[0].posterior(logp[rows], m, strength)
+        )
     return p
 
 @patch
@@ -161,18 +221,34 @@ def guides(self: DiffusionLM, requests): # -> list of (row numbers, guide)
 # %% ../nbs/07_sampling.ipynb #782a0688
 @patch
 @torch.no_grad()
-def reverse(self: DiffusionLM, requests, # list of Request, one shape of batch for all
-            length, # positions of the batch
-            steps=50, solver='churn', clamp=False, # clamp: the paper's clamping trick
-            guidance=1.): # how far control goes; 1: Bayes' rule
+def reverse(
+    self: DiffusionLM,
+    requests, # list of Request, one shape of batch for all
+    length, # positions of the batch
+    steps=50,
+    solver='churn',
+    clamp=False, # clamp: the paper's clamping trick
+    guidance=1.0,
+): # how far control goes; 1: Bayes' rule
     "Yield `(t, x_t, log p, x̂_0)` from noise to text, and last `(0, x_0, log p, None)`."
     known, mask, given = self.layout(requests, length)
     clean, bias, tokens = self.emb(known.clamp(min=0)), self.allowed(known), self.recipe == 'tokens'
-    draw = lambda: torch.stack([torch.randn(length, self.dim, generator=r.gen) for r in requests]).to(self.device)
-    def times(t): return torch.where(given, 0., t) if tokens else t.expand(given.shape)
-    def place(x, t): # the context: clean for a model that reads times word by word, noised to t for the paper's
-        if tokens: return torch.where(given[..., None], clean, x)
-        return torch.where((known >= 0)[..., None], q_sample(clean, times(t), self.schedule, draw()), x)
+    draw = lambda: torch.stack(
+        [torch.randn(length, self.dim, generator=r.gen) for r in requests]
+    ).to(self.device)
+
+    def times(t):
+        return torch.where(given, 0.0, t) if tokens else t.expand(given.shape)
+
+    def place(
+        x, t
+    ): # the context: clean for a model that reads times word by word, noised to t for the paper's
+        if tokens:
+            return torch.where(given[..., None], clean, x)
+        return torch.where(
+            (known >= 0)[..., None], q_sample(clean, times(t), self.schedule, draw()), x
+        )
+
     ts = torch.linspace(1, 0, steps + 1, device=self.device)
     x, cond, memory = place(draw(), ts[0]), None, None
     for now, then in zip(ts, ts[1:]):
@@ -181,14 +257,27 @@ def reverse(self: DiffusionLM, requests, # list of Request, one shape of batch f
         if tokens:
             p = self.control(requests, (logp + bias).log_softmax(-1), mask, guidance)
             logp, x̂0 = p.clamp(min=1e-30).log(), p @ self.emb.E
-        if clamp: x̂0 = self.emb.clamp(x̂0)
+        if clamp:
+            x̂0 = self.emb.clamp(x̂0)
         yield now, x, logp, x̂0
         new, memory = SOLVERS[solver](x, x̂0, s, t, self.schedule, draw(), memory)
         for rows, guide in self.guides(requests):
             m, v = posterior(x̂0[rows], x[rows], s[rows], t[rows], self.schedule)
-            new[rows] = guide.refine(self, new[rows], m, v, then, mask[rows] if mask is not None else None, [requests[j].control for j in rows])
+            new[rows] = guide.refine(
+                self,
+                new[rows],
+                m,
+                v,
+                then,
+                mask[rows] if mask is not None else None,
+                [requests[j].control for j in rows],
+            )
         x, cond = place(new, then), x̂0
-    logp = self.predict(x, times(ts[-1]), mask, cond)[0] if tokens else self.emb.logits(x).log_softmax(-1)
+    logp = (
+        self.predict(x, times(ts[-1]), mask, cond)[0]
+        if tokens
+        else self.emb.logits(x).log_softmax(-1)
+    )
     yield ts[-1], x, (logp + bias).log_softmax(-1), None
 
 # %% ../nbs/07_sampling.ipynb #715bb4e7
@@ -203,47 +292,76 @@ def to_words(self: DiffusionLM, ids, # (length,)
 
 # %% ../nbs/07_sampling.ipynb #76353c6a
 @patch
-def grouped(self: DiffusionLM, requests, # list of `Request`
-            batch_size=None): # texts at once: 8 on a CPU, 64 on a GPU by default
-    "Batches of one fixed size, so that no text feels its neighbours: a list of (positions, requests, requests with fillers). On a CPU texts of like length come together."
-    bs, places = (batch_size or 8, 16) if self.device.type == 'cpu' else (batch_size or 64, self.length)
+def grouped(
+    self: DiffusionLM, requests, batch_size=None # list of `Request`
+): # texts at once: 8 on a CPU, 64 on a GPU by default
+    """Batches of one fixed size, so that no text feels its neighbours: a list of (positions,
+    requests, requests with fillers). On a CPU texts of like length come together.
+    """
+    bs, places = (
+        (batch_size or 8, 16) if self.device.type == 'cpu' else (batch_size or 64, self.length)
+    )
     bucket = lambda r: min(self.length, -(-len(r.known) // places) * places)
     out = []
     for L in sorted({bucket(r) for r in requests}):
         rs = [r for r in requests if bucket(r) == L]
         for i in range(0, len(rs), bs):
-            chunk = rs[i:i + bs]
-            fill = [Request(-1, None, None, chunk[0].known, keyed_generator(0)) for _ in range(bs - len(chunk))]
+            chunk = rs[i : i + bs]
+            fill = [
+                Request(-1, None, None, chunk[0].known, keyed_generator(0))
+                for _ in range(bs - len(chunk))
+            ]
             out.append((L, chunk, chunk + fill))
     return out
 
 # %% ../nbs/07_sampling.ipynb #b9dd1545
 @patch
-def sample_many(self: DiffusionLM, wanted, # list of (number in the seed's stream, control or None)
-                steps=50, seed=0, solver='churn', # a name in SOLVERS
-                n_words=None, batch_size=None, progress=None, # progress: called with (done, all) after each batch
-                **kwargs): # clamp, guidance: see `reverse`
+def sample_many(
+    self: DiffusionLM,
+    wanted, # list of (number in the seed's stream, control or None)
+    steps=50,
+    seed=0,
+    solver='churn', # a name in SOLVERS
+    n_words=None,
+    batch_size=None,
+    progress=None, # progress: called with (done, all) after each batch
+    **kwargs, # clamp, guidance: see `reverse`
+):
     "A text for each that is wanted, in order, in as few batches as possible."
-    if solver not in SOLVERS: raise BadInput(f'no solver {solver!r}; there are {", ".join(SOLVERS)}')
-    if steps < 1: raise BadInput(f'steps must be at least 1, not {steps}')
+    if solver not in SOLVERS:
+        raise BadInput(f'no solver {solver!r}; there are {", ".join(SOLVERS)}')
+    if steps < 1:
+        raise BadInput(f'steps must be at least 1, not {steps}')
     self.eval()
     requests, texts = [self.request(i, seed, c, n_words) for i, c in wanted], {}
     for L, chunk, batch in self.grouped(requests, batch_size):
-        for t, x, logp, _ in self.reverse(batch, L, steps, solver, **kwargs): pass
-        for r, ids in zip(chunk, logp.argmax(-1).cpu()): texts[id(r)] = ' '.join(self.to_words(ids[:len(r.known)], r))
-        if progress: progress(len(texts), len(requests))
+        for t, x, logp, _ in self.reverse(batch, L, steps, solver, **kwargs):
+            pass
+        for r, ids in zip(chunk, logp.argmax(-1).cpu()):
+            texts[id(r)] = ' '.join(self.to_words(ids[: len(r.known)], r))
+        if progress:
+            progress(len(texts), len(requests))
     return [texts[id(r)] for r in requests]
 
 @patch
-def sample(self: DiffusionLM, n=1, # how many
-           control=None, # one for all, or a list of n
-           steps=50, seed=0, first=0, # first: number of the first sample in the seed's stream
-           **kwargs): # solver, n_words, batch_size, clamp, …: see `sample_many`
+def sample(
+    self: DiffusionLM,
+    n=1, # how many
+    control=None, # one for all, or a list of n
+    steps=50,
+    seed=0,
+    first=0, # first: number of the first sample in the seed's stream
+    **kwargs,
+): # solver, n_words, batch_size, clamp, …: see `sample_many`
     "n texts, as strings of tokens with spaces."
-    if n < 0: raise BadInput(f'n must not be negative, got {n}')
+    if n < 0:
+        raise BadInput(f'n must not be negative, got {n}')
     controls = control if isinstance(control, (list, tuple)) else [control] * n
-    if len(controls) != n: raise BadInput(f'{len(controls)} controls for {n} samples')
-    return self.sample_many([(first + i, c) for i, c in enumerate(controls)], steps=steps, seed=seed, **kwargs)
+    if len(controls) != n:
+        raise BadInput(f'{len(controls)} controls for {n} samples')
+    return self.sample_many(
+        [(first + i, c) for i, c in enumerate(controls)], steps=steps, seed=seed, **kwargs
+    )
 
 # %% ../nbs/07_sampling.ipynb #e0da3d88
 @dataclass
@@ -257,43 +375,72 @@ class Step:
 
 # %% ../nbs/07_sampling.ipynb #556f864d
 @patch
-def trajectory(self: DiffusionLM, seed=0, index=0, # number of the sample in the seed's stream
-               control=None, steps=50, solver='churn', n_words=None, batch_size=None, **kwargs): # as in `sample_many`
-    "Sample `index` again, moment by moment: yields `Step`s; the last text is what `sample` returns."
+def trajectory(
+    self: DiffusionLM,
+    seed=0,
+    index=0, # number of the sample in the seed's stream
+    control=None,
+    steps=50,
+    solver='churn',
+    n_words=None,
+    batch_size=None,
+    **kwargs, # as in `sample_many`
+):
+    """Sample `index` again, moment by moment: yields `Step`s; the last text is what `sample`
+    returns.
+    """
     self.eval()
     r = self.request(index, seed, control, n_words)
-    (L, _, batch), = self.grouped([r], batch_size)
+    ((L, _, batch),) = self.grouped([r], batch_size)
     for t, x, logp, x̂0 in self.reverse(batch, L, steps, solver, **kwargs):
         n = len(r.known)
         p, ids = logp[0, :n].exp().max(-1)
-        yield Step(float(t), x[0, :n].cpu(), (x if x̂0 is None else x̂0)[0, :n].cpu(), ' '.join(self.to_words(ids.cpu(), r)), p.cpu())
+        yield Step(
+            float(t),
+            x[0, :n].cpu(),
+            (x if x̂0 is None else x̂0)[0, :n].cpu(),
+            ' '.join(self.to_words(ids.cpu(), r)),
+            p.cpu(),
+        )
 
 # %% ../nbs/07_sampling.ipynb #54f9d5a2
 def mbr(texts): # list of strings, samples of one thing
-    "Minimum Bayes risk: the text that the others agree with most, by mean sentence BLEU (section 5.2)."
+    """Minimum Bayes risk: the text that the others agree with most, by mean sentence BLEU (section
+    5.2).
+    """
     from sacrebleu.metrics import BLEU
-    if not texts: raise BadInput('no texts to choose from')
-    if len(set(texts)) == 1: return texts[0]
+
+    if not texts:
+        raise BadInput('no texts to choose from')
+    if len(set(texts)) == 1:
+        return texts[0]
     bleu = BLEU(effective_order=True, tokenize='none')
     score = lambda a: sum(bleu.sentence_score(a, [b]).score for b in texts)
     return max(dict.fromkeys(texts), key=score)
 
 # %% ../nbs/07_sampling.ipynb #f77f03a0
 @patch
-def guess(self: DiffusionLM, x, # (batch, length, dim)
-          t, mask=None): # as in `predict`
-    "log p(word) and x̂_0 from x_t alone: a self-conditioned model makes a guess, reads it, and guesses again."
+def guess(self: DiffusionLM, x, t, mask=None): # (batch, length, dim) # as in `predict`
+    """log p(word) and x̂_0 from x_t alone: a self-conditioned model makes a guess, reads it, and
+    guesses again.
+    """
     cond = self.predict(x, t, mask)[1] if self.self_cond else None
     return self.predict(x, t, mask, cond)
 
 # %% ../nbs/07_sampling.ipynb #5bd4cc80
 @patch
 @torch.no_grad()
-def kl_at(self: DiffusionLM, x0, # (batch, length, dim): Emb(w)
-          i, T, # (batch,) numbers of steps, 0 … T−1; steps of the chain
-          mask, # (batch, length) or None
-          noise): # like x0, standard normal
-    "KL of the step from (i+1)/T back to i/T, `(batch, length)` nats: half the drop in SNR times the squared error of the guess (chapter 3)."
+def kl_at(
+    self: DiffusionLM,
+    x0, # (batch, length, dim): Emb(w)
+    i,
+    T, # (batch,) numbers of steps, 0 … T−1; steps of the chain
+    mask, # (batch, length) or None
+    noise,
+): # like x0, standard normal
+    """KL of the step from (i+1)/T back to i/T, `(batch, length)` nats: half the drop in SNR times
+    the squared error of the guess (chapter 3).
+    """
     i = i.double()
     w = vlb_weight(i / T, (i + 1) / T, self.schedule).float().to(x0.device)
     t = ((i + 1) / T).float().to(x0.device)
@@ -304,63 +451,112 @@ def kl_at(self: DiffusionLM, x0, # (batch, length, dim): Emb(w)
 # %% ../nbs/07_sampling.ipynb #2a42e2b8
 @patch
 @torch.no_grad()
-def bound(self: DiffusionLM, texts, # list of word lists
-          draws=32, T=2000, # moments a text, stratified over the T steps of the chain
-          seed=0, batch_size=64):
-    "An upper bound on −log p(text), in nats, one number a text: Σ_t KL + L_T − log p_θ(w|x_0) − log p(length), estimated without bias (sections 3.3 and 4.1)."
+def bound(
+    self: DiffusionLM,
+    texts, # list of word lists
+    draws=32,
+    T=2000, # moments a text, stratified over the T steps of the chain
+    seed=0,
+    batch_size=64,
+):
+    """An upper bound on −log p(text), in nats, one number a text: Σ_t KL + L_T − log p_θ(w|x_0) −
+    log p(length), estimated without bias (sections 3.3 and 4.1).
+    """
     self.eval()
-    if long := max((len(w) for w in texts if len(w) > self.length - 2), default=0): raise BadInput(f'a text of {long} words is too long: the model holds {self.length - 2}')
+    if long := max((len(w) for w in texts if len(w) > self.length - 2), default=0):
+        raise BadInput(f'a text of {long} words is too long: the model holds {self.length - 2}')
     dev, out = self.device, torch.zeros(len(texts))
     order = sorted(range(len(texts)), key=lambda i: len(texts[i]))
-    for rows in (order[at:at + batch_size] for at in range(0, len(order), batch_size)):
-        ids, there = (u.to(dev) for u in pad_batch([self.vocab.encode(texts[i]) for i in rows], self.vocab.pad, None if self.mask_pads else self.length))
+    for rows in (order[at : at + batch_size] for at in range(0, len(order), batch_size)):
+        ids, there = (
+            u.to(dev)
+            for u in pad_batch(
+                [self.vocab.encode(texts[i]) for i in rows],
+                self.vocab.pad,
+                None if self.mask_pads else self.length,
+            )
+        )
         x0, mask, n_words = self.emb(ids), there if self.mask_pads else None, there.sum(1) - 2
         gens = [keyed_generator(seed, i) for i in rows]
-        randn = lambda: torch.stack([torch.randn(self.length, self.dim, generator=g)[:ids.shape[1]] for g in gens]).to(dev)
+        randn = lambda: torch.stack(
+            [torch.randn(self.length, self.dim, generator=g)[: ids.shape[1]] for g in gens]
+        ).to(dev)
         keep = lambda nats: (nats if mask is None else nats * mask).sum(1)
-        total, u = keep(prior_kl(x0, self.schedule)), torch.stack([torch.rand(draws, generator=g) for g in gens])
+        total, u = keep(prior_kl(x0, self.schedule)), torch.stack(
+            [torch.rand(draws, generator=g) for g in gens]
+        )
         for j in range(draws):
             i = ((j + u[:, j]) / draws * T).floor().clamp(max=T - 1)
             total += T / draws * self.kl_at(x0, i, T, mask, randn()).sum(1)
         zero = torch.zeros(len(rows), device=dev)
         x = q_sample(x0, zero, self.schedule, randn())
-        logp = self.guess(x, zero, mask)[0] if self.recipe == 'tokens' else self.emb.logits(x).log_softmax(-1)
+        logp = (
+            self.guess(x, zero, mask)[0]
+            if self.recipe == 'tokens'
+            else self.emb.logits(x).log_softmax(-1)
+        )
         total -= keep(logp.gather(-1, ids[..., None])[..., 0])
-        if self.mask_pads: total -= self.length_probs[n_words].clamp(min=1e-8).log()
+        if self.mask_pads:
+            total -= self.length_probs[n_words].clamp(min=1e-8).log()
         out[rows] = total.cpu()
     return out
 
 # %% ../nbs/07_sampling.ipynb #e219c1d6
 @patch
-def nll(self: DiffusionLM, texts, # strings or word lists
-        draws=32, seed=0, **kwargs): # as in `bound`
+def nll(
+    self: DiffusionLM, texts, draws=32, seed=0, **kwargs # strings or word lists
+): # as in `bound`
     "The bound in nats a token (words and END), over all texts together."
-    words = [t.split() if isinstance(t, str) else list(t) for t in ([texts] if isinstance(texts, str) else texts)]
-    if not words: raise BadInput('no texts to measure')
-    return float(self.bound(words, draws, seed=seed, **kwargs).sum() / sum(len(w) + 1 for w in words))
+    words = [
+        t.split() if isinstance(t, str) else list(t)
+        for t in ([texts] if isinstance(texts, str) else texts)
+    ]
+    if not words:
+        raise BadInput('no texts to measure')
+    return float(
+        self.bound(words, draws, seed=seed, **kwargs).sum() / sum(len(w) + 1 for w in words)
+    )
 
 # %% ../nbs/07_sampling.ipynb #20b8a0fb
-def likelihood(lm, texts, # word lists
-               draws=32, # moments a text
-               limit=None, # texts at most, a seeded random choice; None: as many as `tolerance` needs
-               seed=0, tolerance=0.01, # tolerance: of the standard error, nats a token
-               chunk=256, progress=None): # progress: called with (done, at most) after each chunk
-    "The bound over a seeded random subset, until the standard error a token is at most `tolerance` or the texts are used up: a dict."
+def likelihood(
+    lm,
+    texts, # word lists
+    draws=32, # moments a text
+    limit=None, # texts at most, a seeded random choice; None: as many as `tolerance` needs
+    seed=0,
+    tolerance=0.01, # tolerance: of the standard error, nats a token
+    chunk=256,
+    progress=None, # progress: called with (done, at most) after each chunk
+):
+    """The bound over a seeded random subset, until the standard error a token is at most
+    `tolerance` or the texts are used up: a dict.
+    """
     words = [t for t in texts if len(t) <= lm.length - 2]
-    if not words: raise BadInput(f'no text of at most {lm.length - 2} words to measure')
+    if not words:
+        raise BadInput(f'no text of at most {lm.length - 2} words to measure')
     order = torch.randperm(len(words), generator=keyed_generator(seed)).tolist()
     most, nats, done = min(limit or len(words), len(words)), [], 0
     while done < most:
-        part = [words[i] for i in order[done:min(done + chunk, most)]]
-        nats += lm.bound(part, draws, seed=seed + done).tolist(); done += len(part)
+        part = [words[i] for i in order[done : min(done + chunk, most)]]
+        nats += lm.bound(part, draws, seed=seed + done).tolist()
+        done += len(part)
         used = [words[i] for i in order[:done]]
         a, b = torch.tensor(nats).double(), torch.tensor([len(w) + 1 for w in used]).double()
         rate = a.sum() / b.sum()
         se = float((a - rate * b).std() / b.mean() / math.sqrt(done)) if done > 1 else math.inf
-        if progress: progress(done, most)
-        if se <= tolerance and limit is None: break
-    return dict(nats_per_token=float(rate), nats_per_block_token=float(a.sum() / (b + 2).sum()), tokens=int(b.sum()), texts=done, left_out=len(texts) - len(words),
-                unk_rate=sum(w not in lm.vocab.ids for t in used for w in t) / max(1, sum(map(len, used))), std_error=se)
+        if progress:
+            progress(done, most)
+        if se <= tolerance and limit is None:
+            break
+    return dict(
+        nats_per_token=float(rate),
+        nats_per_block_token=float(a.sum() / (b + 2).sum()),
+        tokens=int(b.sum()),
+        texts=done,
+        left_out=len(texts) - len(words),
+        unk_rate=sum(w not in lm.vocab.ids for t in used for w in t) / max(1, sum(map(len, used))),
+        std_error=se,
+    )
 
 # %% ../nbs/07_sampling.ipynb #077c42ea
 def bar(total, what): # -> progress function for `sample`, or None
@@ -372,9 +568,16 @@ def bar(total, what): # -> progress function for `sample`, or None
     return update
 
 def positive(name, value, least=1, most=None):
-    "BadInput unless `value` is at least `least` and at most `most`: 4,096 texts at once, 100,000 steps, or a million."
+    """BadInput unless `value` is at least `least` and at most `most`: 4,096 texts at once, 100,000
+    steps, or a million.
+    """
     most = most or dict(batch_size=4096, steps=100_000).get(name, 1_000_000)
-    if value is not None and not least <= value <= most: raise BadInput(f'--{name.replace("_", "-")} must be at ' + (f'least {least}' if value < least else f'most {most:,}') + f', not {value}')
+    if value is not None and not least <= value <= most:
+        raise BadInput(
+            f'--{name.replace("_", "-")} must be at '
+            + (f'least {least}' if value < least else f'most {most:,}')
+            + f', not {value}'
+        )
 
 def read_shard(text): # 'i/N' -> (i, N)
     "Which part of the work is ours."
@@ -384,55 +587,77 @@ def read_shard(text): # 'i/N' -> (i, N)
     return i, N
 
 # %% ../nbs/07_sampling.ipynb #93d5b6ff
-def load_model(model, # shipped name, folder or Hub id
-               device=None): # cpu, cuda; by default the GPU if there is one
+def load_model(
+    model, device=None # shipped name, folder or Hub id
+): # cpu, cuda; by default the GPU if there is one
     "A diffusion model on its device."
     device = device or ('cuda' if torch.cuda.is_available() else 'cpu')
-    if not re.fullmatch(r'cpu|mps|cuda(:\d+)?', device): raise BadInput(f'no device {device!r}; there are cpu, cuda, cuda:1 and so on, and mps')
-    try: return DiffusionLM.from_pretrained(model).to(device).eval()
-    except (RuntimeError, AssertionError) as e: raise BadInput(f'no device {device!r} here ({str(e).splitlines()[0]})') from None
+    if not re.fullmatch(r'cpu|mps|cuda(:\d+)?', device):
+        raise BadInput(f'no device {device!r}; there are cpu, cuda, cuda:1 and so on, and mps')
+    try:
+        return DiffusionLM.from_pretrained(model).to(device).eval()
+    except (RuntimeError, AssertionError) as e:
+        raise BadInput(f'no device {device!r} here ({str(e).splitlines()[0]})') from None
 
 # %% ../nbs/07_sampling.ipynb #77682317
 def sample_texts(
-    n: int = 8,                 # how many texts
-    steps: int = 50,            # diffusion steps
-    model: str = 'e2e',         # shipped name, folder or Hub id
-    seed: int = 0,              # same seed, same texts
-    length: int = None,         # words in each; drawn as in training by default
-    solver: str = 'churn',      # churn, ancestral, fresh, ddim, dpm2m
-    batch_size: int = None,     # texts at once
-    device: str = None,         # cpu, cuda
-    shard: str = '0/1',         # i/N: only part i of the N parts of the n texts
+    n: int = 8, # how many texts
+    steps: int = 50, # diffusion steps
+    model: str = 'e2e', # shipped name, folder or Hub id
+    seed: int = 0, # same seed, same texts
+    length: int = None, # words in each; drawn as in training by default
+    solver: str = 'churn', # churn, ancestral, fresh, ddim, dpm2m
+    batch_size: int = None, # texts at once
+    device: str = None, # cpu, cuda
+    shard: str = '0/1', # i/N: only part i of the N parts of the n texts
 ):
     "Write n texts, one a line, nothing else on stdout."
-    positive('n', n, 0); positive('steps', steps); positive('batch_size', batch_size)
+    positive('n', n, 0)
+    positive('steps', steps)
+    positive('batch_size', batch_size)
     i, N = read_shard(shard)
     lm = load_model(model, device)
     lo, hi = n * i // N, n * (i + 1) // N
     for at in range(lo, hi, 64):
-        for t in lm.sample(min(64, hi - at), steps=steps, seed=seed, n_words=length, solver=solver, batch_size=batch_size, first=at, progress=bar(min(64, hi - at), 'sampling')): print(t, flush=True)
+        for t in lm.sample(
+            min(64, hi - at),
+            steps=steps,
+            seed=seed,
+            n_words=length,
+            solver=solver,
+            batch_size=batch_size,
+            first=at,
+            progress=bar(min(64, hi - at), 'sampling'),
+        ):
+            print(t, flush=True)
 
 dlm_sample = command(sample_texts)
 
 # %% ../nbs/07_sampling.ipynb #98e26b4e
 def measure_nll(
-    file: str,                  # texts, one a line; or e2e, grammar (their test split)
-    model: str = 'e2e',         # shipped name, folder or Hub id
-    limit: int = None,          # a random subset of so many texts; until std_error ≤ 0.01 by default
-    split: str = 'test',        # of a named corpus
-    draws: int = 32,            # times a text
-    seed: int = 0,              # of the subset and the noise
-    device: str = None,         # cpu, cuda
-    json: bool = False,         # print one JSON object
+    file: str, # texts, one a line; or e2e, grammar (their test split)
+    model: str = 'e2e', # shipped name, folder or Hub id
+    limit: int = None, # a random subset of so many texts; until std_error ≤ 0.01 by default
+    split: str = 'test', # of a named corpus
+    draws: int = 32, # times a text
+    seed: int = 0, # of the subset and the noise
+    device: str = None, # cpu, cuda
+    json: bool = False, # print one JSON object
 ):
     "Print the upper bound on −log p, in nats a token."
-    positive('limit', limit); positive('draws', draws, 1)
+    positive('limit', limit)
+    positive('draws', draws, 1)
     texts = [e.words for e in load_corpus(file, split if file in CORPORA else 'train')]
     lm = load_model(model, device)
     r = likelihood(lm, texts, draws, limit, seed)
     if json:
         from json import dumps
+
         return print(dumps({k: v if math.isfinite(v) else None for k, v in r.items()}))
-    print(f'{r["nats_per_token"]:.4f} ± {r["std_error"]:.4f} nats a token, {r["nats_per_block_token"]:.4f} a block token; {r["texts"]} texts, {r["tokens"]} tokens, {100 * r["unk_rate"]:.2f} % unknown words')
+    print(
+        f'{r["nats_per_token"]:.4f} ± {r["std_error"]:.4f} nats a token,'
+        f' {r["nats_per_block_token"]:.4f} a block token; {r["texts"]} texts, {r["tokens"]} tokens,'
+        f' {100 * r["unk_rate"]:.2f} % unknown words'
+    )
 
 dlm_nll = command(measure_nll, pos=['file'])

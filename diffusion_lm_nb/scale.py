@@ -17,12 +17,34 @@ from pathlib import Path
 import torch, torch.nn.functional as F
 from torch import nn
 from .data import *
-from .controls import PAPER_GUIDANCE, SemanticContent, Syntactic, read_rows, read_targets, rows_begun, run_targets, shipped_targets, syntax_reader, with_method
+from diffusion_lm_nb.controls import (
+    PAPER_GUIDANCE,
+    SemanticContent,
+    Syntactic,
+    read_rows,
+    read_targets,
+    rows_begun,
+    run_targets,
+    shipped_targets,
+    syntax_reader,
+    with_method,
+)
 from .denoiser import DiffusionLM, weights_home
 from .guidance import ByClassifier, LatentGuide, NoisyClassifier
 from .reproduction import distinct, fluency, pick
 from .sampling import SOLVERS, load_model, positive
-from .training import KINDS, PAPER, PRESETS, command, ema_update, fitting_texts, keyed_generator, learning_rate, save_model, send
+from diffusion_lm_nb.training import (
+    KINDS,
+    PAPER,
+    PRESETS,
+    command,
+    ema_update,
+    fitting_texts,
+    keyed_generator,
+    learning_rate,
+    save_model,
+    send,
+)
 
 # %% ../nbs/15_scale.ipynb #d11c5391
 def finished(device): # `torch.device`, or its name
@@ -43,44 +65,70 @@ def matrix_peak(device='cpu', dtype=torch.float32,
     return 2 * n ** 3 / best
 
 # %% ../nbs/15_scale.ipynb #d6ab56bf
-def pass_flops(lm, # `DiffusionLM`
-               rows, length): # of a batch
-    "Operations in the matrix products of one pass from x_t to log p and x̂_0, two for each weight and position, and attention's own."
+def pass_flops(lm, rows, length): # `DiffusionLM` # of a batch
+    """Operations in the matrix products of one pass from x_t to log p and x̂_0, two for each weight
+    and position, and attention's own.
+    """
     w, d, V, tokens = lm.net.width, lm.dim, len(lm.vocab), lm.recipe == 'tokens'
     blocks = len(lm.net.blocks) * (24 * w * w + 4 * length * w)
-    ends = 2 * d * (1 + lm.self_cond) * w + 3 * w * w + V * (4 * w + 6 * d) if tokens else 2 * d * w + 2 * w * w + 2 * w * w + 2 * w * d + 2 * d * V
+    ends = (
+        2 * d * (1 + lm.self_cond) * w + 3 * w * w + V * (4 * w + 6 * d)
+        if tokens
+        else 2 * d * w + 2 * w * w + 2 * w * w + 2 * w * d + 2 * d * V
+    )
     return rows * (length * (blocks + ends) + (0 if tokens else 3 * w * w))
 
 # %% ../nbs/15_scale.ipynb #62a29ee0
 @dataclass
 class Loop:
     "How a training step is made. As it stands: the released recipe; every field is one change."
-    words: bool = False         # our objective: words are predicted, pads are neither seen nor computed, texts of like length share a batch
-    quiet: bool = False         # no number is fetched from the device, the mean of all weights is one call
+    # our objective: words are predicted, pads are neither seen nor computed, texts of like length
+    # share a batch
+    words: bool = False
+    quiet: bool = False # no number is fetched from the device, the mean of all weights is one call
     packed: bool = False        # the corpus is one tensor on the device
     bf16: bool = False          # matrix products in 16 bits
     fused: bool = False         # AdamW as one kernel
     compiled: bool = False      # torch.compile on the network
-    graph: bool = False         # GPU only: the whole step recorded once as a CUDA graph, then played back
+    graph: bool = False # GPU only: the whole step recorded once as a CUDA graph, then played back
 
 LOOPS = {'released': Loop()}
-for _name in ('words', 'quiet', 'packed', 'bf16', 'fused', 'compiled', 'graph'): LOOPS[f'+ {_name}'] = replace([*LOOPS.values()][-1], **{_name: True})
+for _name in ('words', 'quiet', 'packed', 'bf16', 'fused', 'compiled', 'graph'):
+    LOOPS[f'+ {_name}'] = replace([*LOOPS.values()][-1], **{_name: True})
 
 # %% ../nbs/15_scale.ipynb #62659517
 def random_texts(lm, n, seed=0): # `DiffusionLM`; how many
-    "Texts of random words with the lengths that the model was trained on, START and END included: lists of ids."
+    """Texts of random words with the lengths that the model was trained on, START and END included:
+    lists of ids.
+    """
     g = keyed_generator(seed, 15)
     lengths = torch.multinomial(lm.length_probs.cpu(), n, replacement=True, generator=g).tolist()
-    return [[lm.vocab.start, *torch.randint(len(SPECIALS), len(lm.vocab), (k,), generator=g).tolist(), lm.vocab.end] for k in lengths]
+    return [
+        [
+            lm.vocab.start,
+            *torch.randint(len(SPECIALS), len(lm.vocab), (k,), generator=g).tolist(),
+            lm.vocab.end,
+        ]
+        for k in lengths
+    ]
 
 # %% ../nbs/15_scale.ipynb #d09ca565
 class PackedTexts:
-    "The batches of a `Batches`, read from one tensor on the device: step -> ids, mask, numbers of the texts."
-    def __init__(self, batches, # `Batches`
-                 device):
+    """The batches of a `Batches`, read from one tensor on the device: step -> ids, mask, numbers of
+    the texts.
+    """
+    def __init__(self, batches, device): # `Batches`
         self.b, self.epoch, longest = batches, None, max(map(len, batches.seqs))
         self.sizes = torch.tensor([len(s) for s in batches.seqs])
-        self.ids = pad_batch(batches.seqs, batches.pad, batches.length or -(-longest // 8) * 8)[0].to(torch.int16 if max(map(max, batches.seqs)) < 2 ** 15 and batches.pad < 2 ** 15 else torch.int32).to(device)
+        self.ids = (
+            pad_batch(batches.seqs, batches.pad, batches.length or -(-longest // 8) * 8)[0]
+            .to(
+                torch.int16
+                if max(map(max, batches.seqs)) < 2**15 and batches.pad < 2**15
+                else torch.int32
+            )
+            .to(device)
+        )
     def __call__(self, step): # counted from 0
         "The batch of training step `step`."
         b = self.b
@@ -94,100 +142,196 @@ class PackedTexts:
 
 # %% ../nbs/15_scale.ipynb #cd1cbed6
 def make_packed(preset, examples, seed, device): # a `Preset` of kind diffusion; as in `KINDS`
-    "A fresh diffusion model and its batches, the corpus lying on the device; the same run as without."
-    if preset.kind != 'diffusion': raise BadInput(f'a packed corpus is for diffusion models, not for {preset.kind}')
+    """A fresh diffusion model and its batches, the corpus lying on the device; the same run as
+    without.
+    """
+    if preset.kind != 'diffusion':
+        raise BadInput(f'a packed corpus is for diffusion models, not for {preset.kind}')
     length = preset.model.get('length', 64)
     model, _ = KINDS['diffusion'](preset, examples, seed)
     kept, vocab = fitting_texts(preset, examples, length)
-    texts = PackedTexts(Batches([vocab.encode(e.words) for e in kept], vocab.pad, preset.batch_size, seed, length if preset.model.get('mask_pads') is False else None), device)
+    texts = PackedTexts(
+        Batches(
+            [vocab.encode(e.words) for e in kept],
+            vocab.pad,
+            preset.batch_size,
+            seed,
+            length if preset.model.get('mask_pads') is False else None,
+        ),
+        device,
+    )
+
     def at(step):
         ids, mask, _ = texts(step)
         return ids, mask, keyed_generator(seed, step)
+
     return model, at
 
 # %% ../nbs/15_scale.ipynb #fe02622b
 def read_size(text): # such as 6x192
     "Layers and width -> (6, 192)."
-    try: layers, width = map(int, str(text).lower().split('x'))
-    except ValueError: raise BadInput(f'a size is LAYERSxWIDTH, such as 6x192, not {text!r}') from None
-    if layers < 1 or width < 8 or width % 8: raise BadInput(f'a size has at least one layer and a width that 8 divides, not {text}')
+    try:
+        layers, width = map(int, str(text).lower().split('x'))
+    except ValueError:
+        raise BadInput(f'a size is LAYERSxWIDTH, such as 6x192, not {text!r}') from None
+    if layers < 1 or width < 8 or width % 8:
+        raise BadInput(f'a size has at least one layer and a width that 8 divides, not {text}')
     return layers, width
 
 def sized(base, size, paper=False): # `DiffusionLM`; as `read_size` gives it; the paper's recipe?
     "A fresh model of another size for the same words and lengths, heads of 64 numbers as in BERT."
     (layers, width), c = size, base._hub_mixin_config
-    own = PAPER | dict(dim=c['dim']) if paper else {k: v for k, v in c.items() if k != 'words'} | dict(dropout=0.)
-    return DiffusionLM(base.vocab.words, **own | dict(length=c['length'], length_counts=c['length_counts'], width=width, layers=layers, heads=max(1, width // 64)))
+    own = (
+        PAPER | dict(dim=c['dim'])
+        if paper
+        else {k: v for k, v in c.items() if k != 'words'} | dict(dropout=0.0)
+    )
+    return DiffusionLM(
+        base.vocab.words,
+        **own
+        | dict(
+            length=c['length'],
+            length_counts=c['length_counts'],
+            width=width,
+            layers=layers,
+            heads=max(1, width // 64),
+        )
+    )
 
 # %% ../nbs/15_scale.ipynb #9bd16e55
 class Steps:
-    "A training run in the manner of a `Loop`; each call makes one step and returns the batch's mask."
-    def __init__(self, model, texts, # `DiffusionLM`; lists of ids
-                 loop, batch_size=64, device='cpu', seed=0):
-        self.lm, self.loop, self.device, self.seed, self.step = model.to(device).train(), loop, torch.device(device), seed, 0
+    """A training run in the manner of a `Loop`; each call makes one step and returns the batch's
+    mask.
+    """
+    def __init__(
+        self, model, texts, loop, batch_size=64, device='cpu', seed=0 # `DiffusionLM`; lists of ids
+    ):
+        self.lm, self.loop, self.device, self.seed, self.step = (
+            model.to(device).train(),
+            loop,
+            torch.device(device),
+            seed,
+            0,
+        )
         self.preset = PRESETS['e2e' if loop.words else 'e2e-paper']
         b = Batches(texts, model.vocab.pad, batch_size, seed, None if loop.words else model.length)
         self.batches = PackedTexts(b, device) if loop.packed else b
-        if loop.compiled: self.lm.net.compile(dynamic=False if self.device.type == 'cuda' else None)
-        self.opt = torch.optim.AdamW(model.parameters(), self.preset.lr, betas=self.preset.betas, weight_decay=self.preset.weight_decay, fused=loop.fused or None)
+        if loop.compiled:
+            self.lm.net.compile(dynamic=False if self.device.type == 'cuda' else None)
+        self.opt = torch.optim.AdamW(
+            model.parameters(),
+            self.preset.lr,
+            betas=self.preset.betas,
+            weight_decay=self.preset.weight_decay,
+            fused=loop.fused or None,
+        )
         self.ema = {k: v.detach().clone() for k, v in model.state_dict().items()}
     def loss(self, ids, mask, gen): # as in `DiffusionLM.loss`
         "The loss of a batch, in the loop's precision."
-        with torch.autocast(self.device.type, torch.bfloat16, enabled=self.loop.bf16): return self.lm(ids, mask, gen)[0]
+        with torch.autocast(self.device.type, torch.bfloat16, enabled=self.loop.bf16):
+            return self.lm(ids, mask, gen)[0]
     def __call__(self):
         "One step more -> the mask of its batch."
-        for group in self.opt.param_groups: group['lr'] = learning_rate(self.preset, self.step)
+        for group in self.opt.param_groups:
+            group['lr'] = learning_rate(self.preset, self.step)
         ids, mask, _ = self.batches(self.step)
-        ids, mask, gen = (send(a, self.device) for a in (ids, mask, keyed_generator(self.seed, self.step)))
+        ids, mask, gen = (
+            send(a, self.device) for a in (ids, mask, keyed_generator(self.seed, self.step))
+        )
         self.opt.zero_grad()
         loss = self.loss(ids, mask, gen)
         loss.backward()
-        if not self.loop.quiet: self.log = [loss.item()] + [(p.grad ** 2).sum().item() for p in self.lm.parameters() if p.grad is not None]
-        if self.preset.clip: nn.utils.clip_grad_norm_(self.lm.parameters(), self.preset.clip)
+        if not self.loop.quiet:
+            self.log = [loss.item()] + [
+                (p.grad**2).sum().item() for p in self.lm.parameters() if p.grad is not None
+            ]
+        if self.preset.clip:
+            nn.utils.clip_grad_norm_(self.lm.parameters(), self.preset.clip)
         self.opt.step()
-        if self.loop.quiet: ema_update(self.ema, self.lm, self.preset.ema, self.step)
+        if self.loop.quiet:
+            ema_update(self.ema, self.lm, self.preset.ema, self.step)
         else:
-            for k, v in self.lm.state_dict().items(): self.ema[k].mul_(self.preset.ema).add_(v, alpha=1 - self.preset.ema)
+            for k, v in self.lm.state_dict().items():
+                self.ema[k].mul_(self.preset.ema).add_(v, alpha=1 - self.preset.ema)
         self.step += 1
         return mask
 
 # %% ../nbs/15_scale.ipynb #9b758621
 class GraphSteps(Steps):
-    "`Steps` on a GPU, each recorded once as a CUDA graph for every width of a batch and side of the coin."
+    """`Steps` on a GPU, each recorded once as a CUDA graph for every width of a batch and side of
+    the coin.
+    """
     def __init__(self, *args, **kwargs): # as `Steps`
         super().__init__(*args, **kwargs)
-        if self.device.type != 'cuda': raise BadInput('CUDA graphs are for GPUs; leave the change + graph out')
-        self.rate, self.gen, self.graphs = torch.tensor(0., device=self.device), torch.Generator(self.device), {}
-        self.opt = torch.optim.AdamW(self.lm.parameters(), self.rate, betas=self.preset.betas, weight_decay=self.preset.weight_decay, fused=True, capturable=True)
+        if self.device.type != 'cuda':
+            raise BadInput('CUDA graphs are for GPUs; leave the change + graph out')
+        self.rate, self.gen, self.graphs = (
+            torch.tensor(0.0, device=self.device),
+            torch.Generator(self.device),
+            {},
+        )
+        self.opt = torch.optim.AdamW(
+            self.lm.parameters(),
+            self.rate,
+            betas=self.preset.betas,
+            weight_decay=self.preset.weight_decay,
+            fused=True,
+            capturable=True,
+        )
     def work(self, ids, mask): # at their fixed places
         "What is recorded: loss, gradients, clipping, the optimiser."
         self.loss(ids, mask, self.gen).backward()
         if self.preset.clip: nn.utils.clip_grad_norm_(self.lm.parameters(), self.preset.clip)
         self.opt.step()
-    def record(self, ids, mask, seed): # an example of a batch; seed: its coin is that of all later ones
+    def record(
+        self,
+        ids,
+        mask,
+        seed, # an example of a batch; seed: its coin is that of all later ones
+    ):
         "A graph and the places of its ids and mask."
-        ids, mask, graph, side = ids.clone(), mask.clone(), torch.cuda.CUDAGraph(), torch.cuda.Stream()
+        ids, mask, graph, side = (
+            ids.clone(),
+            mask.clone(),
+            torch.cuda.CUDAGraph(),
+            torch.cuda.Stream(),
+        )
         self.gen.manual_seed(seed)
         side.wait_stream(torch.cuda.current_stream())
         with torch.cuda.stream(side):
-            for _ in range(2): self.loss(ids, mask, self.gen).backward()
+            for _ in range(2):
+                self.loss(ids, mask, self.gen).backward()
         torch.cuda.current_stream().wait_stream(side)
         self.opt.zero_grad()
         graph.register_generator_state(self.gen)
-        with torch.cuda.graph(graph): self.work(ids, mask)
+        with torch.cuda.graph(graph):
+            self.work(ids, mask)
         self.opt.zero_grad()
         return graph, ids, mask
     def __call__(self):
         "One step more -> the mask of its batch."
         ids, mask, _ = self.batches(self.step)
-        ids, mask, seed = send(ids, self.device), send(mask, self.device), keyed_generator(self.seed, self.step).initial_seed()
-        self.rate.fill_(learning_rate(self.preset, self.step)); self.gen.manual_seed(seed)
-        if not self.opt.state: self.work(ids, mask); self.opt.zero_grad()
+        ids, mask, seed = (
+            send(ids, self.device),
+            send(mask, self.device),
+            keyed_generator(self.seed, self.step).initial_seed(),
+        )
+        self.rate.fill_(learning_rate(self.preset, self.step))
+        self.gen.manual_seed(seed)
+        if not self.opt.state:
+            self.work(ids, mask)
+            self.opt.zero_grad()
         else:
-            key = ids.shape[1], seed >> 20 & 1                                # the bit that decides on self-conditioning (chapter 06)
-            if key not in self.graphs: self.graphs[key] = self.record(ids, mask, seed)
+            key = (
+                ids.shape[1],
+                seed >> 20 & 1,
+            ) # the bit that decides on self-conditioning (chapter 06)
+            if key not in self.graphs:
+                self.graphs[key] = self.record(ids, mask, seed)
             graph, ids_at, mask_at = self.graphs[key]
-            ids_at.copy_(ids); mask_at.copy_(mask); self.gen.manual_seed(seed)
+            ids_at.copy_(ids)
+            mask_at.copy_(mask)
+            self.gen.manual_seed(seed)
             graph.replay()
         ema_update(self.ema, self.lm, self.preset.ema, self.step)
         self.step += 1
@@ -224,49 +368,97 @@ def race(runs, # {name: function that measures once -> a dict of numbers}
 
 # %% ../nbs/15_scale.ipynb #11b3e4fa
 class ReleasedGuide(LatentGuide):
-    "`LatentGuide` as the released code computes it: torch's Adagrad made anew at each inner step, and gradients for the classifier's weights, too."
-    def __init__(self, classifier, fluency=0.01, lr=0.1, inner=3, stop=0.05): # stop: the last ten of 200 steps are free
+    """`LatentGuide` as the released code computes it: torch's Adagrad made anew at each inner step,
+    and gradients for the classifier's weights, too.
+    """
+    def __init__(
+        self,
+        classifier,
+        fluency=0.01,
+        lr=0.1,
+        inner=3,
+        stop=0.05, # stop: the last ten of 200 steps are free
+    ):
         super().__init__(classifier, fluency, lr, inner, fresh=True, stop=stop)
         classifier.requires_grad_(True)
     def refine(self, lm, x, mean, var, t, mask, controls): # as in `LatentGuide`
         "x moved towards what the controls want, like `x`."
-        if t < self.stop: return x
+        if t < self.stop:
+            return x
         index, ts = self.wishes(controls).to(x.device), t.expand(len(x))
         may, x = self.movable(var, mask, index), nn.Parameter(x.clone())
         for _ in range(self.inner):
             opt = torch.optim.Adagrad([x], self.lr)
             opt.zero_grad()
-            with torch.enable_grad(): (-self.objective(x, mean, var, ts, mask, index).sum()).backward()
+            with torch.enable_grad():
+                (-self.objective(x, mean, var, ts, mask, index).sum()).backward()
             x.grad *= may
             opt.step()
         return x.detach()
 
 # %% ../nbs/15_scale.ipynb #34029b22
 @torch.no_grad()
-def released_texts(lm, controls, guide, # `DiffusionLM`; a list; `ReleasedGuide`
-                   n, steps=200, seed=0): # texts a control
-    "n texts for each control the released way: one control after the other, 64 positions, ancestral steps, clamped."
-    lm.eval(); out = []
+def released_texts(
+    lm, controls, guide, n, steps=200, seed=0 # `DiffusionLM`; a list; `ReleasedGuide`
+): # texts a control
+    """n texts for each control the released way: one control after the other, 64 positions,
+    ancestral steps, clamped.
+    """
+    lm.eval()
+    out = []
     for j, c in enumerate(controls):
         asked = [lm.request(j * n + k, seed, ByClassifier(c, guide)) for k in range(n)]
-        for *_, logp, _ in lm.reverse(asked, lm.length, steps, 'ancestral', clamp=True): pass
-        out.append([' '.join(lm.to_words(ids[:len(r.known)], r)) for r, ids in zip(asked, logp.argmax(-1).cpu())])
+        for *_, logp, _ in lm.reverse(asked, lm.length, steps, 'ancestral', clamp=True):
+            pass
+        out.append(
+            [
+                ' '.join(lm.to_words(ids[: len(r.known)], r))
+                for r, ids in zip(asked, logp.argmax(-1).cpu())
+            ]
+        )
     return out
 
-def our_texts(lm, controls, n, steps=80, seed=0, **kwargs): # as above; solver, batch_size: see `sample_many`
+def our_texts(
+    lm,
+    controls,
+    n,
+    steps=80,
+    seed=0,
+    **kwargs, # as above; solver, batch_size: see `sample_many`
+):
     "n texts for each control our way: all in as few batches as possible, no classifier."
-    texts = lm.sample_many([(j * n + k, c) for j, c in enumerate(controls) for k in range(n)], steps=steps, seed=seed, **kwargs)
-    return [texts[j * n:(j + 1) * n] for j in range(len(controls))]
+    texts = lm.sample_many(
+        [(j * n + k, c) for j, c in enumerate(controls) for k in range(n)],
+        steps=steps,
+        seed=seed,
+        **kwargs,
+    )
+    return [texts[j * n : (j + 1) * n] for j in range(len(controls))]
 
 # %% ../nbs/15_scale.ipynb #aae8180f
-def bench_classifiers(lm, model, folder=None): # `DiffusionLM`; its name; folder of a classifier of the released size, or None
-    "(Classifier that gives the texts, classifier that gives the time): the same if one of the released size is given."
-    if folder: clf = NoisyClassifier.from_pretrained(folder); return clf, clf
-    own = weights_home()/f'{Path(model).name}-semantic'
+def bench_classifiers(
+    lm, # `DiffusionLM`
+    model, # its name
+    folder=None, # folder of a classifier of the released size, or None
+):
+    """(Classifier that gives the texts, classifier that gives the time): the same if one of the
+    released size is given.
+    """
+    if folder:
+        clf = NoisyClassifier.from_pretrained(folder)
+        return clf, clf
+    own = weights_home() / f'{Path(model).name}-semantic'
     size = dict(width=lm.net.width, layers=len(lm.net.blocks), heads=lm.net.blocks[0].heads)
-    if (own/'config.json').exists(): small = NoisyClassifier.from_pretrained(own)
-    else: small = NoisyClassifier.for_model(lm, sorted(p for p in field_values(load_corpus('grammar')) if p[1] not in ('yes', 'no')), width=32, layers=1)
-    return small, NoisyClassifier.for_model(lm, small.labels, **size, dropout=0.)
+    if (own / 'config.json').exists():
+        small = NoisyClassifier.from_pretrained(own)
+    else:
+        small = NoisyClassifier.for_model(
+            lm,
+            sorted(p for p in field_values(load_corpus('grammar')) if p[1] not in ('yes', 'no')),
+            width=32,
+            layers=1,
+        )
+    return small, NoisyClassifier.for_model(lm, small.labels, **size, dropout=0.0)
 
 def bench_wishes(lm, labels, n, seed=0): # labels of a classifier; how many
     "Controls that the model can obey, in a seeded order."
@@ -282,12 +474,18 @@ def quality(controls, texts): # a list; a list of lists of texts
     "Success, the teacher's perplexity, and distinct-4."
     words = [[t.split() for t in ts] for ts in texts]
     flat = [w for ws in words for w in ws]
-    return dict(success=sum(c.check(w) for c, ws in zip(controls, words) for w in ws) / len(flat), lm_score=fluency(flat), distinct4=distinct(flat))
+    return dict(
+        success=sum(c.check(w) for c, ws in zip(controls, words) for w in ws) / len(flat),
+        lm_score=fluency(flat),
+        distinct4=distinct(flat),
+    )
 
 # %% ../nbs/15_scale.ipynb #9640f66d
 MEMORY_JOBS = {}
 def memory_job(func):
-    "Register a function whose memory is to be measured; its result is what runs after the base line is taken."
+    """Register a function whose memory is to be measured; its result is what runs after the base
+    line is taken.
+    """
     MEMORY_JOBS[func.__name__] = func
     return func
 
@@ -295,12 +493,27 @@ def peak_memory(job, device='cpu', **settings): # name in MEMORY_JOBS; its argum
     "Megabytes at the worst moment of a job, above what model and data take before it."
     if torch.device(device).type == 'cuda':
         work = MEMORY_JOBS[job](device=device, **settings)
-        before = torch.cuda.memory_allocated(); torch.cuda.reset_peak_memory_stats()
+        before = torch.cuda.memory_allocated()
+        torch.cuda.reset_peak_memory_stats()
         work()
-        return (torch.cuda.max_memory_allocated() - before) / 2 ** 20
-    code = 'import json, sys; from diffusion_lm_nb.scale import resident_memory; print(json.dumps(resident_memory(*json.loads(sys.argv[1]))))'
-    done = subprocess.run([sys.executable, '-c', code, json.dumps([job, settings, torch.get_num_threads()])], capture_output=True, text=True, env=os.environ | dict(PYTHONPATH=os.pathsep.join([str(Path(__file__).parents[1]), *filter(None, [os.environ.get('PYTHONPATH')])])))
-    if done.returncode: raise RuntimeError(f'{job} could not be measured: {done.stderr[-500:]}')
+        return (torch.cuda.max_memory_allocated() - before) / 2**20
+    code = (
+        'import json, sys; from diffusion_lm_nb.scale import resident_memory;'
+        ' print(json.dumps(resident_memory(*json.loads(sys.argv[1]))))'
+    )
+    done = subprocess.run(
+        [sys.executable, '-c', code, json.dumps([job, settings, torch.get_num_threads()])],
+        capture_output=True,
+        text=True,
+        env=os.environ
+        | dict(
+            PYTHONPATH=os.pathsep.join(
+                [str(Path(__file__).parents[1]), *filter(None, [os.environ.get('PYTHONPATH')])]
+            )
+        ),
+    )
+    if done.returncode:
+        raise RuntimeError(f'{job} could not be measured: {done.stderr[-500:]}')
     return json.loads(done.stdout.splitlines()[-1])
 
 def resident_memory(job, settings, threads): # as in `peak_memory`; runs in a process of its own
@@ -314,20 +527,33 @@ def resident_memory(job, settings, threads): # as in `peak_memory`; runs in a pr
 
 def forget_most():
     "Linux: what the process held at its worst is from now on what it holds."
-    try: Path('/proc/self/clear_refs').write_text('5')
-    except OSError: pass                                                      # elsewhere the peak of loading counts, too
+    try:
+        Path('/proc/self/clear_refs').write_text('5')
+    except OSError:
+        pass # elsewhere the peak of loading counts, too
 
 def held_most(): # -> megabytes
     "The most memory that this process has held so far."
-    if (status := Path('/proc/self/status')).exists(): return int(next(l for l in status.read_text().splitlines() if l.startswith('VmHWM')).split()[1]) / 1024
+    if (status := Path('/proc/self/status')).exists():
+        return (
+            int(
+                next(l for l in status.read_text().splitlines() if l.startswith('VmHWM')).split()[1]
+            )
+            / 1024
+        )
     import resource
-    return resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / (1024 if sys.platform != 'darwin' else 2 ** 20)
+
+    return resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / (
+        1024 if sys.platform != 'darwin' else 2**20
+    )
 
 @memory_job
 def train_memory(device, model, size, batch_size, loop): # loop: a dict of `Loop`
     "Three training steps, optimiser and all."
     lm = load_model(model, 'cpu')
-    run = make_steps(lm, read_size(size), random_texts(lm, 20 * batch_size), Loop(**loop), batch_size, device)
+    run = make_steps(
+        lm, read_size(size), random_texts(lm, 20 * batch_size), Loop(**loop), batch_size, device
+    )
     return lambda: time_steps(run, 3)
 
 @memory_job
@@ -346,85 +572,250 @@ def bf16_pays(peaks): # {'float32', 'bf16': operations a second}
 
 def our_loop(device, peaks, compiled=False): # name; as in `bf16_pays`
     "Training as `dlm-train` does it on this device, the corpus packed."
-    return Loop(words=True, quiet=True, packed=True, bf16=bf16_pays(peaks), fused=device == 'cuda', compiled=compiled)
+    return Loop(
+        words=True,
+        quiet=True,
+        packed=True,
+        bf16=bf16_pays(peaks),
+        fused=device == 'cuda',
+        compiled=compiled,
+    )
 
 def loops_here(device, peaks, compiled=False): # as in `our_loop`
     "The rows of the ablation that this device can make."
-    names = {k: l for k, l in LOOPS.items() if (device == 'cuda' or not l.graph) and (compiled or not l.compiled)}
-    return names if bf16_pays(peaks) else {k: replace(l, bf16=False) for k, l in names.items() if k != '+ bf16'}
+    names = {
+        k: l
+        for k, l in LOOPS.items()
+        if (device == 'cuda' or not l.graph) and (compiled or not l.compiled)
+    }
+    return (
+        names
+        if bf16_pays(peaks)
+        else {k: replace(l, bf16=False) for k, l in names.items() if k != '+ bf16'}
+    )
 
-def race_loops(base, size, device, peaks, loops, # `DiffusionLM`; (layers, width); name; as in `bf16_pays`; {name: `Loop`}
-               pairs=5, seconds=8., batch_size=64): # … of one measurement
-    "{name: {figure: spread}}, with the ratio to the first loop, pair by pair, and the share of the peak."
+def race_loops(
+    base,
+    size,
+    device,
+    peaks,
+    loops, # `DiffusionLM`; (layers, width); name; as in `bf16_pays`; {name: `Loop`}
+    pairs=5,
+    seconds=8.0,
+    batch_size=64, # … of one measurement
+):
+    """{name: {figure: spread}}, with the ratio to the first loop, pair by pair, and the share of
+    the peak.
+    """
     texts, runs = random_texts(base, 64 * batch_size), {}
     for name, loop in loops.items():
         run = make_steps(base, size, texts, loop, batch_size, device)
-        time_steps(run, 20 if loop.compiled or loop.graph else 2)             # moments, compilation, recording
-        runs[name] = partial(time_steps, run, max(2, round(seconds / time_steps(run, 2)['seconds'])))
+        time_steps(run, 20 if loop.compiled or loop.graph else 2) # moments, compilation, recording
+        runs[name] = partial(
+            time_steps, run, max(2, round(seconds / time_steps(run, 2)['seconds']))
+        )
     rows = race(runs, pairs)
-    first, peak = rows[next(iter(rows))]['words'], lambda name: peaks['bf16' if loops[name].bf16 else 'float32']
-    return {name: {k: spread(v) for k, v in r.items()} | dict(ratio=spread([a / b for a, b in zip(r['words'], first)]), of_peak=spread([f / peak(name) for f in r['flops']])) for name, r in rows.items()}
+    first, peak = (
+        rows[next(iter(rows))]['words'],
+        lambda name: peaks['bf16' if loops[name].bf16 else 'float32'],
+    )
+    return {
+        name: (
+            {k: spread(v) for k, v in r.items()}
+            | dict(
+                ratio=spread([a / b for a, b in zip(r['words'], first)]),
+                of_peak=spread([f / peak(name) for f in r['flops']]),
+            )
+        )
+        for name, r in rows.items()
+    }
 
 # %% ../nbs/15_scale.ipynb #48b0cedd
-def bench_train(lm, device, peaks, size, batch_size=64, compiled=False, **kwargs): # `DiffusionLM`; name; …; (layers, width); kwargs: see `race_loops`
+def bench_train(
+    lm,
+    device,
+    peaks,
+    size,
+    batch_size=64,
+    compiled=False,
+    **kwargs, # `DiffusionLM`; name; …; (layers, width); kwargs: see `race_loops`
+):
     "The object `train` of the benchmark."
     loops = dict(faithful=Loop(), ours=our_loop(device, peaks, compiled))
     r = race_loops(lm, size, device, peaks, loops, batch_size=batch_size, **kwargs)
     middle = lambda name, k: r[name][k]['median']
-    return dict(ours=middle('ours', 'words'), faithful=middle('faithful', 'words'), ratio=middle('ours', 'ratio'), of_peak=middle('ours', 'of_peak'), unit='words a second, START and END included, pads not',
-                size='x'.join(map(str, size)), batch_size=batch_size, texts='random words, the lengths of E2E where the model is e2e', loop=vars(loops['ours']), spread=r)
+    return dict(
+        ours=middle('ours', 'words'),
+        faithful=middle('faithful', 'words'),
+        ratio=middle('ours', 'ratio'),
+        of_peak=middle('ours', 'of_peak'),
+        unit='words a second, START and END included, pads not',
+        size='x'.join(map(str, size)),
+        batch_size=batch_size,
+        texts='random words, the lengths of E2E where the model is e2e',
+        loop=vars(loops['ours']),
+        spread=r,
+    )
 
 # %% ../nbs/15_scale.ipynb #0cc9b282
-def one_pair(lm, device, guides, controls, n, ours, released_steps=200, seed=0): # guides: (for the texts, for the time); a list; texts a control; ours: function (controls, n, seed) -> texts
+def one_pair(
+    lm,
+    device,
+    guides,
+    controls,
+    n,
+    ours,
+    released_steps=200,
+    # guides: (for the texts, for the time); a list; texts a control; ours: function (controls, n,
+    # seed) -> texts
+    seed=0,
+):
     "Seconds of the released way and of ours for the same wishes, and the texts of both."
+
     def clock(f, *args, **kwargs):
-        start = finished(device); out = f(*args, **kwargs)
+        start = finished(device)
+        out = f(*args, **kwargs)
         return out, finished(device) - start
+
     small, big = guides
-    row = {} if small is big else dict(faithful=clock(released_texts, lm, controls[:1], big, n, released_steps, seed)[1] * len(controls))
-    theirs, row['faithful' if small is big else 'faithful_small'] = clock(released_texts, lm, controls, small, n, released_steps, seed)
+    row = (
+        {}
+        if small is big
+        else dict(
+            faithful=clock(released_texts, lm, controls[:1], big, n, released_steps, seed)[1]
+            * len(controls)
+        )
+    )
+    theirs, row['faithful' if small is big else 'faithful_small'] = clock(
+        released_texts, lm, controls, small, n, released_steps, seed
+    )
     own, row['ours'] = clock(ours, controls, n, seed)
     return row | dict(ratio=row['faithful'] / row['ours']), dict(faithful=theirs, ours=own)
 
-def bench_guided(lm, model, device, pairs=5, wishes=5, n=10, steps=80, solver='fresh', released_steps=200, classifier=None, strength=None, compiled=False): # `DiffusionLM` and its name; controls a pair, texts a control; …; folder; λ and step size, those of `PAPER_GUIDANCE` by default; torch.compile for ours
+def bench_guided(
+    lm,
+    model,
+    device,
+    pairs=5,
+    wishes=5,
+    n=10,
+    steps=80,
+    solver='fresh',
+    released_steps=200,
+    classifier=None,
+    strength=None,
+    # `DiffusionLM` and its name; controls a pair, texts a control; …; folder; λ and step size,
+    # those of `PAPER_GUIDANCE` by default; torch.compile for ours
+    compiled=False,
+):
     "The object `guided` of the benchmark, and the texts."
     small, big = (c.to(device) for c in bench_classifiers(lm, model, classifier))
     strength = strength or PAPER_GUIDANCE['semantic']
     guide = ReleasedGuide(small, *strength)
     guides = guide, guide if small is big else ReleasedGuide(big, *strength)
-    controls, rows, texts = bench_wishes(lm, small.labels, pairs * wishes, seed=1), [], dict(faithful=[], ours=[])
-    own = load_model(model, lm.device.type) if compiled else lm                # a twin: the released way is not compiled
-    if compiled: own.net.compile(dynamic=False)
+    controls, rows, texts = (
+        bench_wishes(lm, small.labels, pairs * wishes, seed=1),
+        [],
+        dict(faithful=[], ours=[]),
+    )
+    own = (
+        load_model(model, lm.device.type) if compiled else lm
+    ) # a twin: the released way is not compiled
+    if compiled:
+        own.net.compile(dynamic=False)
     ours = lambda cs, n, seed: our_texts(own, cs, n, steps, seed, solver=solver)
-    ours(controls[:wishes], n, 0)                                             # warm: every shape once
+    ours(controls[:wishes], n, 0) # warm: every shape once
     for k in range(pairs):
-        row, written = one_pair(lm, device, guides, controls[k * wishes:(k + 1) * wishes], n, ours, released_steps, seed=100 + k)
+        row, written = one_pair(
+            lm,
+            device,
+            guides,
+            controls[k * wishes : (k + 1) * wishes],
+            n,
+            ours,
+            released_steps,
+            seed=100 + k,
+        )
         rows.append(row)
-        for name, ts in written.items(): texts[name] += ts
-    times = {k: spread([r[k] * (1 if k == 'ratio' else 50 / (wishes * n)) for r in rows]) for k in rows[0]}
+        for name, ts in written.items():
+            texts[name] += ts
+    times = {
+        k: spread([r[k] * (1 if k == 'ratio' else 50 / (wishes * n)) for r in rows])
+        for k in rows[0]
+    }
     good = {name: quality(controls, ts) for name, ts in texts.items()}
-    return dict({k: times[k]['median'] for k in ('ours', 'faithful', 'ratio')}, **{f'{k}_{name}': good[name][k] for k in ('success', 'lm_score', 'distinct4') for name in ('ours', 'faithful')}, unit='seconds for 50 texts',
-                steps=steps, solver=solver, compiled=compiled, steps_faithful=released_steps, wishes=len(controls), texts=len(controls) * n, classifier=classifier or 'time: untrained, of the size of the model; texts: the shipped one', spread=times), texts
+    return (
+        dict(
+            {k: times[k]['median'] for k in ('ours', 'faithful', 'ratio')},
+            **{
+                f'{k}_{name}': good[name][k]
+                for k in ('success', 'lm_score', 'distinct4')
+                for name in ('ours', 'faithful')
+            },
+            unit='seconds for 50 texts',
+            steps=steps,
+            solver=solver,
+            compiled=compiled,
+            steps_faithful=released_steps,
+            wishes=len(controls),
+            texts=len(controls) * n,
+            classifier=classifier
+            or 'time: untrained, of the size of the model; texts: the shipped one',
+            spread=times,
+        ),
+        texts,
+    )
 
-def bench_memory(device, peaks, model, size, batch_size, n): # name; …; name; such as 6x192; texts a training step; texts a wish
+def bench_memory(
+    device, # name
+    peaks, # …
+    model, # name
+    size, # such as 6x192
+    batch_size, # texts a training step
+    n, # texts a wish
+):
     "The object `memory_mb` of the benchmark."
     loops = dict(ours=our_loop(device, peaks), faithful=Loop())
-    train = {f'train_{k}': peak_memory('train_memory', device, model=model, size=size, batch_size=batch_size, loop=vars(l)) for k, l in loops.items()}
-    return train | {f'guided_{k}': peak_memory('guided_memory', device, model=model, n=n, steps=2, released=k == 'faithful') for k in loops}
+    train = {
+        f'train_{k}': peak_memory(
+            'train_memory', device, model=model, size=size, batch_size=batch_size, loop=vars(l)
+        )
+        for k, l in loops.items()
+    }
+    return train | {
+        f'guided_{k}': peak_memory(
+            'guided_memory', device, model=model, n=n, steps=2, released=k == 'faithful'
+        )
+        for k in loops
+    }
 
 # %% ../nbs/15_scale.ipynb #ec919021
 def device_name(device): # name of a device
     "What it is, in words."
-    if torch.device(device).type == 'cuda': return torch.cuda.get_device_name(device)
-    names = [l.split(':')[1].strip() for l in open('/proc/cpuinfo', encoding='utf8') if 'model name' in l] if Path('/proc/cpuinfo').exists() else []
-    return f'{torch.get_num_threads()} thread(s), {names[0] if names else platform.processor() or platform.machine()}'
+    if torch.device(device).type == 'cuda':
+        return torch.cuda.get_device_name(device)
+    names = (
+        [
+            l.split(':')[1].strip()
+            for l in open('/proc/cpuinfo', encoding='utf8')
+            if 'model name' in l
+        ]
+        if Path('/proc/cpuinfo').exists()
+        else []
+    )
+    return (
+        f'{torch.get_num_threads()} thread(s),'
+        f' {names[0] if names else platform.processor() or platform.machine()}'
+    )
 
 def bench_reference(lm, device, n=10, steps=200): # `DiffusionLM`; name; texts, diffusion steps
     "Seconds of a released training step of 64 × 64, and of n guided texts, both at 6 × 192."
     run = make_steps(lm, (6, 192), random_texts(lm, 640), Loop(), 64, device)
     time_steps(run, 1)
     train, small = time_steps(run, 5)['seconds'], sized(lm, (6, 192)).to(device).eval()
-    clf = NoisyClassifier.for_model(small, [('food', 'French')], width=192, layers=6, heads=3, dropout=0.).to(device)
+    clf = NoisyClassifier.for_model(
+        small, [('food', 'French')], width=192, layers=6, heads=3, dropout=0.0
+    ).to(device)
     start = finished(device)
     released_texts(small, bench_wishes(small, clf.labels, 1), ReleasedGuide(clf), n, steps)
     return dict(train_step=train, guided=finished(device) - start, texts=n)
@@ -434,106 +825,272 @@ QUICK = dict(pairs=2, size='1x32', batch_size=8, seconds=.05, steps=2)
 
 def check_bench(pairs, batch_size, steps, solver, seconds, parts, quick): # options of `bench`
     "BadInput unless they can be measured."
-    for name, v in dict(pairs=pairs, batch_size=batch_size, steps=steps).items(): positive(name, v)
-    if not 0 < seconds < 3600: raise BadInput(f'--seconds must be between 0 and 3600, not {seconds}')
-    if pairs < 5 and not quick: raise BadInput(f'--pairs {pairs} are too few for a median; five at least')
-    if solver not in SOLVERS: raise BadInput(f'no solver {solver!r}; there are {", ".join(SOLVERS)}')
-    if wrong := {*parts.split(',')} - {'train', 'guided', 'memory'}: raise BadInput(f'no part {sorted(wrong)[0]!r}; there are train, guided, memory')
+    for name, v in dict(pairs=pairs, batch_size=batch_size, steps=steps).items():
+        positive(name, v)
+    if not 0 < seconds < 3600:
+        raise BadInput(f'--seconds must be between 0 and 3600, not {seconds}')
+    if pairs < 5 and not quick:
+        raise BadInput(f'--pairs {pairs} are too few for a median; five at least')
+    if solver not in SOLVERS:
+        raise BadInput(f'no solver {solver!r}; there are {", ".join(SOLVERS)}')
+    if wrong := {*parts.split(',')} - {'train', 'guided', 'memory'}:
+        raise BadInput(f'no part {sorted(wrong)[0]!r}; there are train, guided, memory')
 
 def bench(
-    json: bool = False,         # print one JSON object
-    pairs: int = 5,             # how often released and ours are measured in turn
-    device: str = None,         # cpu, cuda; the best there is by default
-    model: str = 'e2e',         # whose words, lengths and, for sampling, weights; shipped name or folder
-    size: str = None,           # LAYERSxWIDTH of the training benchmark; 6x192, on a GPU 12x768
-    batch_size: int = 64,       # texts a training step
-    steps: int = 80,            # diffusion steps of ours; the released recipe makes 200
-    solver: str = 'fresh',      # of ours
-    classifier: str = None,     # folder of a classifier of the model's size, for the released guidance
-    seconds: float = 8.,        # of one measurement of training
+    json: bool = False, # print one JSON object
+    pairs: int = 5, # how often released and ours are measured in turn
+    device: str = None, # cpu, cuda; the best there is by default
+    model: str = 'e2e', # whose words, lengths and, for sampling, weights; shipped name or folder
+    size: str = None, # LAYERSxWIDTH of the training benchmark; 6x192, on a GPU 12x768
+    batch_size: int = 64, # texts a training step
+    steps: int = 80, # diffusion steps of ours; the released recipe makes 200
+    solver: str = 'fresh', # of ours
+    classifier: str = None, # folder of a classifier of the model's size, for the released guidance
+    seconds: float = 8.0, # of one measurement of training
     parts: str = 'train,guided,memory', # what to measure
-    ablation: bool = False,     # also each change of the training loop
-    compiled: bool = False,     # our training loop and our denoiser with torch.compile
-    reference: bool = False,    # also the released recipe at 6x192, to be set beside the project's notes
-    texts: str = None,          # JSON file to write the guided texts to
-    quick: bool = False,        # tiny sizes and two pairs, to see that it works; its figures mean nothing
+    ablation: bool = False, # also each change of the training loop
+    compiled: bool = False, # our training loop and our denoiser with torch.compile
+    # also the released recipe at 6x192, to be set beside the project's notes
+    reference: bool = False,
+    texts: str = None, # JSON file to write the guided texts to
+    quick: bool = False, # tiny sizes and two pairs, to see that it works; its figures mean nothing
 ):
-    "The released recipe beside ours, on the device that is there, in turn: training, guided sampling, memory."
+    """The released recipe beside ours, on the device that is there, in turn: training, guided
+    sampling, memory.
+    """
     from json import dumps
+
     check_bench(pairs, batch_size, steps, solver, seconds, parts, quick)
-    if quick: pairs, batch_size, seconds, steps, size, model = QUICK['pairs'], QUICK['batch_size'], QUICK['seconds'], QUICK['steps'], size or QUICK['size'], 'grammar' if model == 'e2e' else model
-    if size: read_size(size)
+    if quick:
+        pairs, batch_size, seconds, steps, size, model = (
+            QUICK['pairs'],
+            QUICK['batch_size'],
+            QUICK['seconds'],
+            QUICK['steps'],
+            size or QUICK['size'],
+            'grammar' if model == 'e2e' else model,
+        )
+    if size:
+        read_size(size)
     lm = load_model(model, device)
-    if not lm.mask_pads: raise BadInput(f'{model} draws no lengths; the benchmark wants a model of recipe tokens, such as e2e')
-    if 'guided' in parts and not (quick or classifier or (weights_home()/f'{Path(model).name}-semantic').exists()): raise BadInput(f'no classifier is shipped for {model}; train one (dlm-train e2e-semantic --lm {model} --out FOLDER) and give it: --classifier FOLDER; or leave guided out of --parts')
+    if not lm.mask_pads:
+        raise BadInput(
+            f'{model} draws no lengths; the benchmark wants a model of recipe tokens, such as e2e'
+        )
+    if 'guided' in parts and not (
+        quick or classifier or (weights_home() / f'{Path(model).name}-semantic').exists()
+    ):
+        raise BadInput(
+            f'no classifier is shipped for {model}; train one (dlm-train e2e-semantic --lm {model}'
+            ' --out FOLDER) and give it: --classifier FOLDER; or leave guided out of --parts'
+        )
     device = lm.device.type
-    n, wishes, released, size = (2, 2, 4, size) if quick else (10, 5, 200, size or ('12x768' if device == 'cuda' else '6x192'))
+    n, wishes, released, size = (
+        (2, 2, 4, size)
+        if quick
+        else (10, 5, 200, size or ('12x768' if device == 'cuda' else '6x192'))
+    )
     say = lambda s: print(s, file=sys.stderr, flush=True)
-    peaks = {k: matrix_peak(device, d, 256 if quick else None, .05 if quick else 3.) for k, d in (('float32', torch.float32), ('bf16', torch.bfloat16))}
-    out = dict(device=device_name(device), torch=torch.__version__, model=model, quick=quick, pairs=pairs, peak_tflops={k: v / 1e12 for k, v in peaks.items()})
-    say(f'{out["device"]}: {peaks["float32"] / 1e9:,.0f} GFLOP/s in float32, {peaks["bf16"] / 1e9:,.0f} in bf16')
+    peaks = {
+        k: matrix_peak(device, d, 256 if quick else None, 0.05 if quick else 3.0)
+        for k, d in (('float32', torch.float32), ('bf16', torch.bfloat16))
+    }
+    out = dict(
+        device=device_name(device),
+        torch=torch.__version__,
+        model=model,
+        quick=quick,
+        pairs=pairs,
+        peak_tflops={k: v / 1e12 for k, v in peaks.items()},
+    )
+    say(
+        f'{out["device"]}: {peaks["float32"] / 1e9:,.0f} GFLOP/s in float32,'
+        f' {peaks["bf16"] / 1e9:,.0f} in bf16'
+    )
     if 'train' in parts:
-        t = out['train'] = bench_train(lm, device, peaks, read_size(size), batch_size, compiled, pairs=pairs, seconds=seconds)
-        say(f'training at {size}: {t["ours"]:,.0f} words/s, released {t["faithful"]:,.0f}: {t["ratio"]:.1f} times; {t["of_peak"]:.0%} of the peak')
+        t = out['train'] = bench_train(
+            lm, device, peaks, read_size(size), batch_size, compiled, pairs=pairs, seconds=seconds
+        )
+        say(
+            f'training at {size}: {t["ours"]:,.0f} words/s, released {t["faithful"]:,.0f}:'
+            f' {t["ratio"]:.1f} times; {t["of_peak"]:.0%} of the peak'
+        )
         if ablation:
-            out['ablation'] = race_loops(lm, read_size(size), device, peaks, loops_here(device, peaks, compiled), pairs, seconds, batch_size)
-            for k, v in out['ablation'].items(): say(f'{k:12} {v["words"]["median"]:>10,.0f} words/s {v["of_peak"]["median"]:6.1%} of the peak')
+            out['ablation'] = race_loops(
+                lm,
+                read_size(size),
+                device,
+                peaks,
+                loops_here(device, peaks, compiled),
+                pairs,
+                seconds,
+                batch_size,
+            )
+            for k, v in out['ablation'].items():
+                say(
+                    f'{k:12} {v["words"]["median"]:>10,.0f} words/s {v["of_peak"]["median"]:6.1%}'
+                    ' of the peak'
+                )
     if 'guided' in parts:
-        g, written = bench_guided(lm, model, device, pairs, wishes, n, steps, solver, released, classifier, compiled=compiled)
+        g, written = bench_guided(
+            lm,
+            model,
+            device,
+            pairs,
+            wishes,
+            n,
+            steps,
+            solver,
+            released,
+            classifier,
+            compiled=compiled,
+        )
         out['guided'] = g
-        if texts: write_atomic(texts, dumps(written, ensure_ascii=False))
-        say(f'50 guided texts: {g["ours"]:.2f} s, released {g["faithful"]:.1f} s: {g["ratio"]:.0f} times; success {g["success_ours"]:.2f} and {g["success_faithful"]:.2f}')
+        if texts:
+            write_atomic(texts, dumps(written, ensure_ascii=False))
+        say(
+            f'50 guided texts: {g["ours"]:.2f} s, released {g["faithful"]:.1f} s: {g["ratio"]:.0f}'
+            f' times; success {g["success_ours"]:.2f} and {g["success_faithful"]:.2f}'
+        )
     if 'memory' in parts:
         out['memory_mb'] = bench_memory(device, peaks, model, size, batch_size, n)
         say('memory, MB: ' + ', '.join(f'{k} {v:,.0f}' for k, v in out['memory_mb'].items()))
     if reference:
         r = out['reference'] = bench_reference(lm, device, *((2, 4) if quick else (10, 200)))
-        say(f'released at 6x192: {r["train_step"]:.2f} s a training step of 64 × 64 (notes: .86), {r["guided"]:.0f} s for {r["texts"]} guided texts (notes: 71 for 10)')
-    if json: print(dumps(out, ensure_ascii=False))
+        say(
+            f'released at 6x192: {r["train_step"]:.2f} s a training step of 64 × 64 (notes: .86),'
+            f' {r["guided"]:.0f} s for {r["texts"]} guided texts (notes: 71 for 10)'
+        )
+    if json:
+        print(dumps(out, ensure_ascii=False))
 
 dlm_bench = command(bench)
 
 # %% ../nbs/15_scale.ipynb #88a51c35
 SAME = ('task', 'method', 'model', 'seed', 'steps')
 
-def merge_rows(parts, out, n=None): # files that shards wrote; file to write; number of targets, where it is known
-    "Put the rows of shards into one file, by number -> how many; BadInput if one is missing, or two are not of one run."
+def merge_rows(
+    parts, # files that shards wrote
+    out, # file to write
+    n=None, # number of targets, where it is known
+):
+    """Put the rows of shards into one file, by number -> how many; BadInput if one is missing, or
+    two are not of one run.
+    """
     rows, first = {}, None
     for path in parts:
-        if not Path(path).exists(): raise BadInput(f'no file {path}; has this shard been run?')
+        if not Path(path).exists():
+            raise BadInput(f'no file {path}; has this shard been run?')
         for r in read_rows(path):
             j, first = r.get('number'), first or r
-            if not isinstance(j, int): raise BadInput(f'{path} holds rows without a number; shards are written by dlm-control --shard i/N')
-            if differ := [k for k in SAME if r.get(k) != first.get(k)]: raise BadInput(f'{path} is of another run: {differ[0]} is {r.get(differ[0])}, not {first.get(differ[0])}')
-            if j in rows and (rows[j]['texts'], rows[j]['target']) != (r['texts'], r['target']): raise BadInput(f'{path}: row {j} stands in two files, with different texts')
+            if not isinstance(j, int):
+                raise BadInput(
+                    f'{path} holds rows without a number; shards are written by dlm-control'
+                    ' --shard i/N'
+                )
+            if differ := [k for k in SAME if r.get(k) != first.get(k)]:
+                raise BadInput(
+                    f'{path} is of another run: {differ[0]} is {r.get(differ[0])}, not'
+                    f' {first.get(differ[0])}'
+                )
+            if j in rows and (rows[j]['texts'], rows[j]['target']) != (r['texts'], r['target']):
+                raise BadInput(f'{path}: row {j} stands in two files, with different texts')
             rows.setdefault(j, r)
-    if missing := sorted(set(range(n or max(rows, default=-1) + 1)) - set(rows)): raise BadInput(f'row {missing[0]}' + (f' and {len(missing) - 1} more are' if missing[1:] else ' is') + ' missing; run the shard again, it goes on where it was')
+    if missing := sorted(set(range(n or max(rows, default=-1) + 1)) - set(rows)):
+        raise BadInput(
+            f'row {missing[0]}'
+            + (f' and {len(missing) - 1} more are' if missing[1:] else ' is')
+            + ' missing; run the shard again, it goes on where it was'
+        )
     write_atomic(out, ''.join(json.dumps(rows[j], ensure_ascii=False) + '\n' for j in sorted(rows)))
     return len(rows)
 
 # %% ../nbs/15_scale.ipynb #ecd36c80
-def write_task(lm, task, out, # `DiffusionLM`; free, or as in `dlm-control`; JSONL file
-               method='diffusion', targets=200, n=50, # targets, drawn as in chapter 13; texts a target
-               steps=50, seed=0, model='e2e', classifiers=None, # model: its name in the rows; folders {'semantic': …, 'syntax': …} where they are not shipped
-               block=None, batch_size=None, # texts between two rows that are written; texts at once
-               check=None, # called after each block; may raise to stop
-               wanted=None, # list of (target, Control), in place of the shipped ones
-               **kwargs): # solver, clamp, …: of `sample_many`
-    "The rows of one task of the protocol; a file that was cut off is gone on with -> number of rows."
+def write_task(
+    lm, # `DiffusionLM`
+    task, # free, or as in `dlm-control`
+    out, # JSONL file
+    method='diffusion',
+    targets=200,
+    n=50, # targets, drawn as in chapter 13; texts a target
+    steps=50,
+    seed=0,
+    model='e2e',
+    # model: its name in the rows; folders {'semantic': …, 'syntax': …} where they are not shipped
+    classifiers=None,
+    block=None, # texts between two rows that are written
+    batch_size=None, # texts at once
+    check=None, # called after each block; may raise to stop
+    wanted=None, # list of (target, Control), in place of the shipped ones
+    **kwargs, # solver, clamp, …: of `sample_many`
+):
+    """The rows of one task of the protocol; a file that was cut off is gone on with -> number of
+    rows.
+    """
     gpu, folders = lm.device.type == 'cuda', classifiers or {}
-    if wanted is None: wanted = [(None, None)] * targets if task == 'free' else pick(read_targets(shipped_targets(task), task), targets, seed)
+    if wanted is None:
+        wanted = (
+            [(None, None)] * targets
+            if task == 'free'
+            else pick(read_targets(shipped_targets(task), task), targets, seed)
+        )
     controls = [c for _, c in wanted]
     for c in controls:
         for p in getattr(c, 'parts', [c]):
-            if isinstance(p, Syntactic) and 'syntax' in folders: p.given = syntax_reader(str(folders['syntax']))
-    if method == 'diffusion-classifier': controls = with_method(controls, method, lm, model, folders.get('semantic') if not any(isinstance(p, Syntactic) for c in controls for p in getattr(c, 'parts', [c])) else None)
+            if isinstance(p, Syntactic) and 'syntax' in folders:
+                p.given = syntax_reader(str(folders['syntax']))
+    if method == 'diffusion-classifier':
+        controls = with_method(
+            controls,
+            method,
+            lm,
+            model,
+            (
+                folders.get('semantic')
+                if not any(
+                    isinstance(p, Syntactic) for c in controls for p in getattr(c, 'parts', [c])
+                )
+                else None
+            ),
+        )
     settings = dict(task=task, method=method, model=model, seed=seed, steps=steps)
     have = rows_begun(out, [t for t, _ in wanted], n, **settings)
     todo = [j for j in range(len(wanted)) if j not in have]
     with open(out, 'a', encoding='utf8') as f:
+
         def emit(j, texts, seconds):
-            f.write(json.dumps(dict(task=task, target=wanted[j][0], texts=texts, seconds=round(seconds, 4), method=method, model=model, number=j, seed=seed, steps=steps), ensure_ascii=False) + '\n'); f.flush()
-        run_targets(lm, controls, n, todo, emit, seed, steps, block=block or (4096 if gpu else 64), batch_size=batch_size or (512 if gpu else None), progress=check and (lambda done, all: check()), **kwargs)
+            f.write(
+                json.dumps(
+                    dict(
+                        task=task,
+                        target=wanted[j][0],
+                        texts=texts,
+                        seconds=round(seconds, 4),
+                        method=method,
+                        model=model,
+                        number=j,
+                        seed=seed,
+                        steps=steps,
+                    ),
+                    ensure_ascii=False,
+                )
+                + '\n'
+            )
+            f.flush()
+
+        run_targets(
+            lm,
+            controls,
+            n,
+            todo,
+            emit,
+            seed,
+            steps,
+            block=block or (4096 if gpu else 64),
+            batch_size=batch_size or (512 if gpu else None),
+            progress=check and (lambda done, all: check()),
+            **kwargs,
+        )
     return len(wanted)
 
 # %% ../nbs/15_scale.ipynb #87347b78
@@ -543,66 +1100,157 @@ def shard_model(lm): # `DiffusionLM`, the processes being connected
     for block in lm.net.blocks: fully_shard(block)
     return fully_shard(lm)
 
-def fit_sharded(lm, batch_at, # `DiffusionLM`, fresh and the same everywhere; step -> the batch, as for `fit`
-                preset, device='cpu'): # name of the device of this process
-    "Train with weights, gradients, moments and mean cut up among the processes that torchrun started -> the mean of the weights, whole, on the CPU."
+def fit_sharded(
+    lm, # `DiffusionLM`, fresh and the same everywhere
+    batch_at, # step -> the batch, as for `fit`
+    preset,
+    device='cpu', # name of the device of this process
+):
+    """Train with weights, gradients, moments and mean cut up among the processes that torchrun
+    started -> the mean of the weights, whole, on the CPU.
+    """
     import torch.distributed as dist
     from diffusion_lm_nb.training import check_shares
+
     r, R, device = dist.get_rank(), dist.get_world_size(), torch.device(device)
     lm = shard_model(lm.to(device).train())
     mine = {k: p for k, p in lm.named_parameters()}
     ema = {k: p.to_local().detach().clone() for k, p in mine.items()}
-    opt = torch.optim.AdamW(lm.parameters(), preset.lr, betas=preset.betas, weight_decay=preset.weight_decay)
+    opt = torch.optim.AdamW(
+        lm.parameters(), preset.lr, betas=preset.betas, weight_decay=preset.weight_decay
+    )
     for step in range(preset.steps):
         batch = [send(a, device) for a in batch_at(step)]
         check_shares(lm, len(batch[1]), R)
-        for group in opt.param_groups: group['lr'] = learning_rate(preset, step)
+        for group in opt.param_groups:
+            group['lr'] = learning_rate(preset, step)
         opt.zero_grad()
-        with torch.autocast(device.type, torch.bfloat16, enabled=preset.precision == 'bf16'): loss, _ = lm(*batch, part=(r, R))
+        with torch.autocast(device.type, torch.bfloat16, enabled=preset.precision == 'bf16'):
+            loss, _ = lm(*batch, part=(r, R))
         loss.backward()
-        if preset.clip: nn.utils.clip_grad_norm_(lm.parameters(), preset.clip)
+        if preset.clip:
+            nn.utils.clip_grad_norm_(lm.parameters(), preset.clip)
         opt.step()
         d = min(preset.ema, (1 + step) / (10 + step))
-        for k, p in mine.items(): ema[k].lerp_(p.to_local().detach(), 1 - d)
-    for k, p in mine.items(): p.to_local().detach().copy_(ema[k])
+        for k, p in mine.items():
+            ema[k].lerp_(p.to_local().detach(), 1 - d)
+    for k, p in mine.items():
+        p.to_local().detach().copy_(ema[k])
     return {k: p.full_tensor().detach().cpu() for k, p in mine.items()}
 
 # %% ../nbs/15_scale.ipynb #ec305d1e
 def kept_bytes(lm, rows, length, bf16=False): # `DiffusionLM`; of a batch of full texts
     "Bytes that the pass forward keeps for the pass backward, the weights themselves left out."
     own, kept = {p.untyped_storage().data_ptr() for p in lm.parameters()}, {}
+
     def note(t):
         s = t.untyped_storage()
-        if s.data_ptr() not in own: kept[s.data_ptr()] = s.nbytes()
+        if s.data_ptr() not in own:
+            kept[s.data_ptr()] = s.nbytes()
         return t
+
     ids = torch.randint(len(SPECIALS), len(lm.vocab), (rows, length), device=lm.device)
     mask = torch.ones_like(ids, dtype=torch.bool)
-    with torch.autograd.graph.saved_tensors_hooks(note, lambda t: t), torch.autocast(lm.device.type, torch.bfloat16, enabled=bf16):
+    with torch.autograd.graph.saved_tensors_hooks(note, lambda t: t), torch.autocast(
+        lm.device.type, torch.bfloat16, enabled=bf16
+    ):
         loss = lm(ids, mask, keyed_generator(0, 1))[0]
     return sum(kept.values())
 
 # %% ../nbs/15_scale.ipynb #3b0e4ee4
-def growth(device='cpu', quick=False, seconds=1.): # name; tiny sizes; … of a measurement
-    "A training step at many sizes -> rows with seconds, operations and bytes kept, and the fit `seconds = constant + operations / rate`."
-    start = dict(layers=2, width=32, rows=4, length=16, words=100) if quick else dict(layers=12, width=768, rows=64, length=64, words=821) if device == 'cuda' else dict(layers=4, width=192, rows=16, length=32, words=821)
-    grid = dict(layers=(.5, 1, 2), width=(.5, 1, 2), rows=(.25, 1, 4), length=(.5, 1, 2, 4), words=(.5, 1, 4, 10))
-    settings = [dict(t) for t in dict.fromkeys(tuple((start | {k: int(start[k] * f)}).items()) for k, fs in grid.items() for f in fs)]
-    peaks = {k: matrix_peak(device, d, 256 if quick else None, .05 if quick else 1.) for k, d in (('float32', torch.float32), ('bf16', torch.bfloat16))}
+def growth(device='cpu', quick=False, seconds=1.0): # name; tiny sizes; … of a measurement
+    """A training step at many sizes -> rows with seconds, operations and bytes kept, and the fit
+    `seconds = constant + operations / rate`.
+    """
+    start = (
+        dict(layers=2, width=32, rows=4, length=16, words=100)
+        if quick
+        else (
+            dict(layers=12, width=768, rows=64, length=64, words=821)
+            if device == 'cuda'
+            else dict(layers=4, width=192, rows=16, length=32, words=821)
+        )
+    )
+    grid = dict(
+        layers=(0.5, 1, 2),
+        width=(0.5, 1, 2),
+        rows=(0.25, 1, 4),
+        length=(0.5, 1, 2, 4),
+        words=(0.5, 1, 4, 10),
+    )
+    settings = [
+        dict(t)
+        for t in dict.fromkeys(
+            tuple((start | {k: int(start[k] * f)}).items()) for k, fs in grid.items() for f in fs
+        )
+    ]
+    peaks = {
+        k: matrix_peak(device, d, 256 if quick else None, 0.05 if quick else 1.0)
+        for k, d in (('float32', torch.float32), ('bf16', torch.bfloat16))
+    }
     bf16, rows = bf16_pays(peaks), []
     for s in settings:
-        lm = DiffusionLM(SPECIALS + [f'w{i}' for i in range(s['words'] - 4)], length=s['length'], width=s['width'], layers=s['layers'], heads=max(1, s['width'] // 64), dropout=0.).to(device).train()
+        lm = (
+            DiffusionLM(
+                SPECIALS + [f'w{i}' for i in range(s['words'] - 4)],
+                length=s['length'],
+                width=s['width'],
+                layers=s['layers'],
+                heads=max(1, s['width'] // 64),
+                dropout=0.0,
+            )
+            .to(device)
+            .train()
+        )
         ids = torch.randint(len(SPECIALS), s['words'], (s['rows'], s['length']), device=device)
-        mask, opt, times = torch.ones_like(ids, dtype=torch.bool), torch.optim.AdamW(lm.parameters(), fused=device == 'cuda' or None), []
+        mask, opt, times = (
+            torch.ones_like(ids, dtype=torch.bool),
+            torch.optim.AdamW(lm.parameters(), fused=device == 'cuda' or None),
+            [],
+        )
+
         def step(k):
             opt.zero_grad()
-            with torch.autocast(lm.device.type, torch.bfloat16, enabled=bf16): loss = lm(ids, mask, send(keyed_generator(0, k), lm.device))[0]
-            loss.backward(); opt.step()
-        for k in range(2): step(k)
+            with torch.autocast(lm.device.type, torch.bfloat16, enabled=bf16):
+                loss = lm(ids, mask, send(keyed_generator(0, k), lm.device))[0]
+            loss.backward()
+            opt.step()
+
+        for k in range(2):
+            step(k)
         begun = finished(device)
-        while not times or finished(device) - begun < (.02 if quick else seconds) or len(times) % 2:      # both sides of the coin
-            now = finished(device); step(len(times)); times.append(finished(device) - now)
-        rows.append(s | dict(seconds=sum(times) / len(times), flops=step_flops(lm, s['rows'], s['length']), bytes=kept_bytes(lm, s['rows'], s['length'], bf16), parameters=sum(p.numel() for p in lm.parameters())))
+        while (
+            not times or finished(device) - begun < (0.02 if quick else seconds) or len(times) % 2
+        ): # both sides of the coin
+            now = finished(device)
+            step(len(times))
+            times.append(finished(device) - now)
+        rows.append(
+            s
+            | dict(
+                seconds=sum(times) / len(times),
+                flops=step_flops(lm, s['rows'], s['length']),
+                bytes=kept_bytes(lm, s['rows'], s['length'], bf16),
+                parameters=sum(p.numel() for p in lm.parameters()),
+            )
+        )
     t, x = (torch.tensor([r[k] for r in rows]).double() for k in ('seconds', 'flops'))
-    constant, slope = torch.linalg.lstsq(torch.stack([1 / t, x / t], 1), torch.ones(len(t), 1).double()).solution[:, 0].tolist()
+    constant, slope = (
+        torch.linalg.lstsq(torch.stack([1 / t, x / t], 1), torch.ones(len(t), 1).double())
+        .solution[:, 0]
+        .tolist()
+    )
     error = ((constant + slope * x) / t - 1).abs().median().item()
-    return dict(rows=rows, peaks=peaks, bf16=bf16, fit=dict(constant=constant, rate=1 / slope, of_peak=1 / slope / peaks['bf16' if bf16 else 'float32'], error=error), hardware=device_name(device), torch=torch.__version__)
+    return dict(
+        rows=rows,
+        peaks=peaks,
+        bf16=bf16,
+        fit=dict(
+            constant=constant,
+            rate=1 / slope,
+            of_peak=1 / slope / peaks['bf16' if bf16 else 'float32'],
+            error=error,
+        ),
+        hardware=device_name(device),
+        torch=torch.__version__,
+    )

@@ -23,14 +23,17 @@ from .forward import q_sample
 def keyed_generator(*key): # whole numbers
     "A CPU generator that depends on the key alone."
     h = 0x9E3779B97F4A7C15
-    for k in key: h = (h ^ (int(k) + 0x9E3779B97F4A7C15 + (h << 6) + (h >> 2))) * 0xBF58476D1CE4E5B9 % 2 ** 64
-    return torch.Generator().manual_seed(h % 2 ** 63)
+    for k in key:
+        h = (h ^ (int(k) + 0x9E3779B97F4A7C15 + (h << 6) + (h >> 2))) * 0xBF58476D1CE4E5B9 % 2**64
+    return torch.Generator().manual_seed(h % 2**63)
 
 # %% ../nbs/06_training.ipynb #8c79bf3e
-def split_times(t, # (batch,) times in [0, 1]
-                mask, # (batch, length)
-                gen): # generator -> (batch, length) times, where `mask` is
-    "Half of the texts keep one time for all words. In the others a random part is read clean (t = 0), or wholly hidden (t = 1): what filling a gap needs."
+def split_times(
+    t, mask, gen # (batch,) times in [0, 1] # (batch, length)
+): # generator -> (batch, length) times, where `mask` is
+    """Half of the texts keep one time for all words. In the others a random part is read clean (t =
+    0), or wholly hidden (t = 1): what filling a gap needs.
+    """
     (B, L), dev = mask.shape, mask.device
     rand = lambda n: torch.rand(B, n, generator=gen, device=gen.device).to(dev)
     u, v, w = (rand(1) for _ in range(3))
@@ -38,29 +41,51 @@ def split_times(t, # (batch,) times in [0, 1]
     pos = torch.arange(L, device=dev)[None]
     span = (pos >= ends[:, :1]) & (pos < ends[:, 1:])
     part = torch.where(w < 0.5, torch.where(w < 0.25, span, ~span), rand(L) < v)
-    return torch.where(part & (u < 0.35), 0., torch.where(part & (u < 0.5), 1., t.to(dev)[:, None].expand(B, L)))
+    return torch.where(
+        part & (u < 0.35), 0.0, torch.where(part & (u < 0.5), 1.0, t.to(dev)[:, None].expand(B, L))
+    )
 
 # %% ../nbs/06_training.ipynb #4c9058be
 @patch
-def loss(self: DiffusionLM, ids, mask, # (batch, length)
-         gen, # generator of all noise
-         part=(0, 1)): # (r, R): rows r, r + R, r + 2R … only -> loss a token, dict of parts; the mean over r is that of the batch
-    "The training loss of one batch: cross-entropy of the words (recipe tokens), or the paper's L_simple^e2e."
+def loss(
+    self: DiffusionLM,
+    ids,
+    mask, # (batch, length)
+    gen, # generator of all noise
+    part=(
+        0,
+        1,
+    # (r, R): rows r, r + R, r + 2R … only -> loss a token, dict of parts; the mean over r is that
+    # of the batch
+    ),
+):
+    """The training loss of one batch: cross-entropy of the words (recipe tokens), or the paper's
+    L_simple^e2e.
+    """
     (B, L), (r, R), dev, home = ids.shape, part, ids.device, gen.device
-    t = (torch.rand(1, generator=gen, device=home) + torch.arange(B, device=home) / B) % 1   # stratified: every batch sees all of [0, 1]
+    t = (
+        torch.rand(1, generator=gen, device=home) + torch.arange(B, device=home) / B
+    ) % 1 # stratified: every batch sees all of [0, 1]
     t = t[torch.randperm(B, generator=gen, device=home)].to(dev)
-    if self.recipe == 'tokens': t = split_times(t, mask, gen)
+    if self.recipe == 'tokens':
+        t = split_times(t, mask, gen)
     noise = torch.randn(B, L, self.dim, generator=gen, device=home).to(dev)
-    use_cond = torch.rand(1, generator=gen).item() < 0.5 if home.type == 'cpu' else gen.initial_seed() >> 20 & 1   # on a GPU from the seed: what it draws comes home late
-    if self.recipe == 'paper': return self.paper_loss(ids, t, noise, gen, part)
-    asked = (mask & (t > 0)).float()                                            # not: words that are read clean
+    use_cond = (
+        torch.rand(1, generator=gen).item() < 0.5
+        if home.type == 'cpu'
+        else gen.initial_seed() >> 20 & 1
+    ) # on a GPU from the seed: what it draws comes home late
+    if self.recipe == 'paper':
+        return self.paper_loss(ids, t, noise, gen, part)
+    asked = (mask & (t > 0)).float() # not: words that are read clean
     total = asked.sum().clamp(min=1)
     ids, mask, t, noise, asked = (u[r::R] for u in (ids, mask, t, noise, asked))
     m, x0 = mask if self.mask_pads else None, self.emb(ids)
     xt = q_sample(x0, t, self.schedule, noise)
     cond = None
     if self.self_cond and use_cond:
-        with torch.no_grad(): cond = self.predict(xt, t, m)[1]
+        with torch.no_grad():
+            cond = self.predict(xt, t, m)[1]
     logp, _ = self.predict(xt, t, m, cond)
     ce = R * (F.nll_loss(logp.transpose(1, 2), ids, reduction='none') * asked).sum() / total
     return ce, dict(ce=ce.detach())
@@ -74,15 +99,20 @@ def forward(self: DiffusionLM, ids, mask, # (batch, length)
 
 # %% ../nbs/06_training.ipynb #ca573baf
 @patch
-def paper_loss(self: DiffusionLM, ids, # (batch, length), pads included
-               t, # (batch,) times
-               noise, # (batch, length, dim)
-               gen, # generator of the noise that x_0 carries
-               part=(0, 1)): # as in `loss` -> loss, dict of the three terms
-    "L_simple^e2e (section 4.1): the released code's terms, unweighted. All are means over rows, so a share's is its own mean."
+def paper_loss(
+    self: DiffusionLM,
+    ids, # (batch, length), pads included
+    t, # (batch,) times
+    noise, # (batch, length, dim)
+    gen, # generator of the noise that x_0 carries
+    part=(0, 1),
+): # as in `loss` -> loss, dict of the three terms
+    """L_simple^e2e (section 4.1): the released code's terms, unweighted. All are means over rows,
+    so a share's is its own mean.
+    """
     T = 2000
     more = torch.randn(noise.shape, generator=gen, device=gen.device).to(ids.device)
-    ids, t, noise, more = (u[part[0]::part[1]] for u in (ids, t, noise, more))
+    ids, t, noise, more = (u[part[0] :: part[1]] for u in (ids, t, noise, more))
     clean, t = self.emb(ids), (t * T).floor() / T
     σ0 = self.schedule.coefs(torch.zeros(1, device=ids.device))[1]
     x0 = clean + σ0 * more
@@ -91,23 +121,51 @@ def paper_loss(self: DiffusionLM, ids, # (batch, length), pads included
     mse = (x̂0 - torch.where((t == 0)[:, None, None], clean, x0)).pow(2).mean()
     a, _ = self.schedule.coefs(torch.ones(1, device=ids.device))
     tT = (a * x0).pow(2).mean()
-    with torch.autocast(ids.device.type, enabled=False): nll = F.cross_entropy(self.emb.logits(x0).transpose(1, 2), ids)
+    with torch.autocast(ids.device.type, enabled=False):
+        nll = F.cross_entropy(self.emb.logits(x0).transpose(1, 2), ids)
     return mse + tT + nll, dict(mse=mse.detach(), tT=tT.detach(), ce=nll.detach())
 
 # %% ../nbs/06_training.ipynb #d87f92e3
 class ARTransformer(nn.Module, Pretrained):
-    "The yardstick: an autoregressive Transformer of the same size on the same tokens (transformers' GPT-2 classes, trained from scratch)."
-    def __init__(self, words: list, # the vocabulary, specials first
-                 length: int = 64, # positions, START and END included
-                 width: int = 256, layers: int = 6, heads: int = 4, dropout: float = 0.1): # of the Transformer
+    """The yardstick: an autoregressive Transformer of the same size on the same tokens
+    (transformers' GPT-2 classes, trained from scratch).
+    """
+    def __init__(
+        self,
+        words: list, # the vocabulary, specials first
+        length: int = 64, # positions, START and END included
+        width: int = 256,
+        layers: int = 6,
+        heads: int = 4,
+        dropout: float = 0.1, # of the Transformer
+    ):
         super().__init__()
         from transformers import GPT2Config, GPT2LMHeadModel
+
         self.vocab = Vocab(words)
-        self.net = GPT2LMHeadModel(GPT2Config(vocab_size=len(words), n_positions=length, n_embd=width, n_layer=layers, n_head=heads,
-            resid_pdrop=dropout, embd_pdrop=dropout, attn_pdrop=dropout, bos_token_id=0, eos_token_id=1, pad_token_id=3))
+        self.net = GPT2LMHeadModel(
+            GPT2Config(
+                vocab_size=len(words),
+                n_positions=length,
+                n_embd=width,
+                n_layer=layers,
+                n_head=heads,
+                resid_pdrop=dropout,
+                embd_pdrop=dropout,
+                attn_pdrop=dropout,
+                bos_token_id=0,
+                eos_token_id=1,
+                pad_token_id=3,
+            )
+        )
     def token_nats(self, ids, mask): # (batch, length) -> (batch, length−1)
         "What each token costs given those before it, −log p, in nats; 0 at pads."
-        logp = self.net(input_ids=ids, attention_mask=mask.long()).logits[:, :-1].float().log_softmax(-1)
+        logp = (
+            self.net(input_ids=ids, attention_mask=mask.long())
+            .logits[:, :-1]
+            .float()
+            .log_softmax(-1)
+        )
         return -logp.gather(-1, ids[:, 1:, None])[..., 0] * mask[:, 1:]
     def forward(self, ids, mask, gen=None, # (batch, length); gen is not used
                 part=(0, 1)): # as in `loss`
@@ -134,21 +192,81 @@ class Preset:
     ema: float = 0.999          # of the weights that are kept
     precision: str = 'bf16'     # bf16 autocast, or no: float32
     min_count: int = 10         # words seen more often are in the vocabulary
-    def __str__(self): return '\n'.join(f'{k:13} {" ".join(f"{a}={b}" for a, b in v.items()) if isinstance(v, dict) else v}' for k, v in asdict(self).items())
+    def __str__(self):
+        return '\n'.join(
+            f'{k:13} {" ".join(f"{a}={b}" for a, b in v.items()) if isinstance(v, dict) else v}'
+            for k, v in asdict(self).items()
+        )
 
 # %% ../nbs/06_training.ipynb #2f72f8e5
-SMALL = dict(dim=16, width=256, layers=6, heads=4, schedule='entropic', schedule_args=dict(mu=-1.3, s=0.8, hi=3., lo=-9.))
+SMALL = dict(
+    dim=16,
+    width=256,
+    layers=6,
+    heads=4,
+    schedule='entropic',
+    schedule_args=dict(mu=-1.3, s=0.8, hi=3.0, lo=-9.0),
+)
 TINY = SMALL | dict(width=128, layers=3)
-PAPER = dict(dim=16, width=768, layers=12, heads=12, schedule='sqrt', recipe='paper', self_cond=False, mask_pads=False)
-PAPER_RUN = dict(lr=1e-4, warmup=0, decay=1., weight_decay=0., betas=(0.9, 0.999), clip=0., ema=0.9999, precision='no', steps=200_000)
+PAPER = dict(
+    dim=16,
+    width=768,
+    layers=12,
+    heads=12,
+    schedule='sqrt',
+    recipe='paper',
+    self_cond=False,
+    mask_pads=False,
+)
+PAPER_RUN = dict(
+    lr=1e-4,
+    warmup=0,
+    decay=1.0,
+    weight_decay=0.0,
+    betas=(0.9, 0.999),
+    clip=0.0,
+    ema=0.9999,
+    precision='no',
+    steps=200_000,
+)
 PRESETS = {
-    'e2e':           Preset('diffusion', 'e2e', SMALL | dict(dropout=0.)),
-    'e2e-paper':     Preset('diffusion', 'e2e', PAPER, **PAPER_RUN),
-    'roc':           Preset('diffusion', 'roc', SMALL | dict(dim=128, width=512, layers=8, heads=8, schedule_args=dict(mu=-3.1, s=0.8, hi=1.5, lo=-10.5)), steps=100_000, min_count=10),
-    'roc-ar':        Preset('ar', 'roc', dict(width=512, layers=8, heads=8), steps=20_000, min_count=10),
-    'grammar':       Preset('diffusion', 'grammar', TINY, steps=4_000, min_count=0, precision='no'),
-    'grammar-paper': Preset('diffusion', 'grammar', PAPER | dict(width=128, layers=3, heads=4), steps=4_000, min_count=0, precision='no', lr=1e-3, decay=1., ema=0.99),
-    'grammar-ar':    Preset('ar', 'grammar', dict(width=128, layers=3, heads=4), steps=2_000, min_count=0, precision='no'),
+    'e2e': Preset('diffusion', 'e2e', SMALL | dict(dropout=0.0)),
+    'e2e-paper': Preset('diffusion', 'e2e', PAPER, **PAPER_RUN),
+    'roc': Preset(
+        'diffusion',
+        'roc',
+        SMALL
+        | dict(
+            dim=128,
+            width=512,
+            layers=8,
+            heads=8,
+            schedule_args=dict(mu=-3.1, s=0.8, hi=1.5, lo=-10.5),
+        ),
+        steps=100_000,
+        min_count=10,
+    ),
+    'roc-ar': Preset('ar', 'roc', dict(width=512, layers=8, heads=8), steps=20_000, min_count=10),
+    'grammar': Preset('diffusion', 'grammar', TINY, steps=4_000, min_count=0, precision='no'),
+    'grammar-paper': Preset(
+        'diffusion',
+        'grammar',
+        PAPER | dict(width=128, layers=3, heads=4),
+        steps=4_000,
+        min_count=0,
+        precision='no',
+        lr=1e-3,
+        decay=1.0,
+        ema=0.99,
+    ),
+    'grammar-ar': Preset(
+        'ar',
+        'grammar',
+        dict(width=128, layers=3, heads=4),
+        steps=2_000,
+        min_count=0,
+        precision='no',
+    ),
 }
 
 # %% ../nbs/06_training.ipynb #8100a9d6
@@ -160,100 +278,163 @@ def learning_rate(preset, # a `Preset`
     return preset.lr * min(up, max(0., down))
 
 # %% ../nbs/06_training.ipynb #49111aea
-def ema_update(ema, # dict of tensors like the model's state, changed in place
-               model, decay, # decay: the final d
-               step): # counted from 0
+def ema_update(
+    ema, # dict of tensors like the model's state, changed in place
+    model,
+    decay, # decay: the final d
+    step,
+): # counted from 0
     "The running mean of the weights; it follows fast at first."
     d, new = min(decay, (1 + step) / (10 + step)), model.state_dict()
     moving = [k for k, v in new.items() if v.dtype.is_floating_point]
-    torch._foreach_lerp_([ema[k] for k in moving], [new[k] for k in moving], 1 - d)   # all tensors at once: on a GPU a few kernels
-    for k in new.keys() - {*moving}: ema[k].copy_(new[k])
+    torch._foreach_lerp_(
+        [ema[k] for k in moving], [new[k] for k in moving], 1 - d
+    ) # all tensors at once: on a GPU a few kernels
+    for k in new.keys() - {*moving}:
+        ema[k].copy_(new[k])
 
 # %% ../nbs/06_training.ipynb #37b76a1a
-def make_accelerator(precision='no', # bf16 or no
-                     device=None): # cpu or cuda; None: the best there is
+def make_accelerator(
+    precision='no', device=None # bf16 or no
+): # cpu or cuda; None: the best there is
     "accelerate's `Accelerator` for this device and precision; BadInput if they are not to be had."
     from accelerate import Accelerator
     from accelerate.state import AcceleratorState
-    if precision not in ('bf16', 'no'): raise BadInput(f'no precision {precision!r}; there are bf16 and no (float32)')
-    if str(device) not in ('None', 'cpu', 'cuda', 'mps'): raise BadInput(f'no device {device!r}; there are cpu and cuda (CUDA_VISIBLE_DEVICES chooses among several)')
+
+    if precision not in ('bf16', 'no'):
+        raise BadInput(f'no precision {precision!r}; there are bf16 and no (float32)')
+    if str(device) not in ('None', 'cpu', 'cuda', 'mps'):
+        raise BadInput(
+            f'no device {device!r}; there are cpu and cuda (CUDA_VISIBLE_DEVICES chooses among'
+            ' several)'
+        )
     AcceleratorState._reset_state(reset_partial_state=True)
-    try: acc = Accelerator(mixed_precision=precision, cpu=str(device) == 'cpu')
-    except ValueError as e: raise BadInput(f'no {precision} on this device ({str(e).splitlines()[0]}); train with --precision no') from None
-    if device and acc.device.type != str(device): raise BadInput(f'no device {device!r} here; there is {acc.device.type}')
+    try:
+        acc = Accelerator(mixed_precision=precision, cpu=str(device) == 'cpu')
+    except ValueError as e:
+        raise BadInput(
+            f'no {precision} on this device ({str(e).splitlines()[0]}); train with --precision no'
+        ) from None
+    if device and acc.device.type != str(device):
+        raise BadInput(f'no device {device!r} here; there is {acc.device.type}')
     return acc
 
 # %% ../nbs/06_training.ipynb #aaf46a2c
-def text_batches(preset, # a `Preset`
-                 examples, vocab, length, seed): # length: positions of the model
+def text_batches(
+    preset, examples, vocab, length, seed # a `Preset`
+): # length: positions of the model
     "Batches of token ids as arguments of a model's loss: step -> (ids, mask, generator)."
     fixed = length if preset.model.get('mask_pads') is False else None
-    b = Batches([vocab.encode(e.words) for e in examples], vocab.pad, preset.batch_size, seed, fixed)
+    b = Batches(
+        [vocab.encode(e.words) for e in examples], vocab.pad, preset.batch_size, seed, fixed
+    )
+
     def at(step):
         ids, mask, _ = b(step)
         return ids, mask, keyed_generator(seed, step)
+
     return at
 
 # %% ../nbs/06_training.ipynb #0060d6c5
 def fitting_texts(preset, examples, length): # -> examples, Vocab
     "The texts that fit into `length` positions, and their vocabulary."
     kept = [e for e in examples if 0 < len(e.words) <= length - 2]
-    if not kept: raise BadInput(f'no text of at most {length - 2} words to train on')
+    if not kept:
+        raise BadInput(f'no text of at most {length - 2} words to train on')
     vocab = Vocab.from_texts([e.words for e in kept], preset.min_count)
-    if len(vocab) == len(SPECIALS): raise BadInput(f'no word occurs more than {preset.min_count} times; --min-count 0 keeps them all')
+    if len(vocab) == len(SPECIALS):
+        raise BadInput(
+            f'no word occurs more than {preset.min_count} times; --min-count 0 keeps them all'
+        )
     return kept, vocab
 
 def make_diffusion(preset, examples, seed):
     "A fresh diffusion model for these texts, and its batches."
     length = preset.model.get('length', 64)
     examples, vocab = fitting_texts(preset, examples, length)
-    counts = torch.bincount(torch.tensor([len(e.words) for e in examples]), minlength=length - 1).tolist()
-    return DiffusionLM(vocab.words, length_counts=counts, **preset.model), text_batches(preset, examples, vocab, length, seed)
+    counts = torch.bincount(
+        torch.tensor([len(e.words) for e in examples]), minlength=length - 1
+    ).tolist()
+    return DiffusionLM(vocab.words, length_counts=counts, **preset.model), text_batches(
+        preset, examples, vocab, length, seed
+    )
 
 def make_ar(preset, examples, seed):
     "A fresh autoregressive Transformer for these texts, and its batches."
     length = preset.model.get('length', 64)
     examples, vocab = fitting_texts(preset, examples, length)
-    return ARTransformer(vocab.words, **preset.model), text_batches(preset, examples, vocab, length, seed)
+    return ARTransformer(vocab.words, **preset.model), text_batches(
+        preset, examples, vocab, length, seed
+    )
 
 KINDS = dict(diffusion=make_diffusion, ar=make_ar)
 
 # %% ../nbs/06_training.ipynb #91837ef9
-def save_checkpoint(path, model, opt, # the bare model and optimiser
-                    ema, # dict of tensors
-                    meta): # dict that JSON can hold
-    "Everything a run needs to go on, in one safetensors file, written beside and renamed into place."
+def save_checkpoint(
+    path, model, opt, ema, meta # the bare model and optimiser # dict of tensors
+): # dict that JSON can hold
+    """Everything a run needs to go on, in one safetensors file, written beside and renamed into
+    place.
+    """
     from safetensors import SafetensorError
     from safetensors.torch import save_file
-    tensors = {f'model.{k}': v for k, v in model.state_dict().items()} | {f'ema.{k}': v for k, v in ema.items()}
-    for i, s in opt.state_dict()['state'].items(): tensors |= {f'opt.{i}.{k}': torch.as_tensor(v) for k, v in s.items()}
+
+    tensors = {f'model.{k}': v for k, v in model.state_dict().items()} | {
+        f'ema.{k}': v for k, v in ema.items()
+    }
+    for i, s in opt.state_dict()['state'].items():
+        tensors |= {f'opt.{i}.{k}': torch.as_tensor(v) for k, v in s.items()}
     tensors = {k: v.detach().cpu().contiguous().clone() for k, v in tensors.items()}
-    try: write_atomic(path, lambda temp: save_file(tensors, temp, metadata=dict(meta=json.dumps(meta))))
-    except SafetensorError as e:                                               # a full disk, in safetensors' words
+    try:
+        write_atomic(
+            path, lambda temp: save_file(tensors, temp, metadata=dict(meta=json.dumps(meta)))
+        )
+    except SafetensorError as e: # a full disk, in safetensors' words
         number = re.search(r'os error (\d+)', str(e))
-        raise OSError(int(number[1]) if number else errno.EIO, f'{path} could not be written: {e}') from None
+        raise OSError(
+            int(number[1]) if number else errno.EIO, f'{path} could not be written: {e}'
+        ) from None
 
 # %% ../nbs/06_training.ipynb #09c39251
 def check_checkpoint(path, model): # the model that it shall be put into
-    "What a checkpoint's header says, its meta; BadInput if it is broken or of a model of another shape."
+    """What a checkpoint's header says, its meta; BadInput if it is broken or of a model of another
+    shape.
+    """
     from safetensors import safe_open, SafetensorError
+
     try:
-        with safe_open(path, 'pt') as f: meta, shapes = json.loads(f.metadata()['meta']), {k[6:]: f.get_slice(k).get_shape() for k in f.keys() if k.startswith('model.')}
-    except (SafetensorError, KeyError, TypeError, ValueError) as e: raise BadInput(f'{path} is not a checkpoint, or is cut off ({e}); start again in another folder') from None
-    if shapes != {k: list(v.shape) for k, v in model.state_dict().items()}: raise BadInput(f'{path} is of a model of another shape; resume with the preset that made it, or use another folder')
+        with safe_open(path, 'pt') as f:
+            meta, shapes = json.loads(f.metadata()['meta']), {
+                k[6:]: f.get_slice(k).get_shape() for k in f.keys() if k.startswith('model.')
+            }
+    except (SafetensorError, KeyError, TypeError, ValueError) as e:
+        raise BadInput(
+            f'{path} is not a checkpoint, or is cut off ({e}); start again in another folder'
+        ) from None
+    if shapes != {k: list(v.shape) for k, v in model.state_dict().items()}:
+        raise BadInput(
+            f'{path} is of a model of another shape; resume with the preset that made it, or use'
+            ' another folder'
+        )
     return meta
 
 # %% ../nbs/06_training.ipynb #b1d16c6e
-def load_checkpoint(path, model, opt, # fresh ones of the same shapes; they are filled
-                    ema): # dict of tensors, filled, too
-    "Put a checkpoint back into model, optimiser and EMA -> meta; BadInput if it is broken or of another shape."
+def load_checkpoint(
+    path, model, opt, ema # fresh ones of the same shapes; they are filled
+): # dict of tensors, filled, too
+    """Put a checkpoint back into model, optimiser and EMA -> meta; BadInput if it is broken or of
+    another shape.
+    """
     from safetensors.torch import load_file
+
     meta, tensors, state = check_checkpoint(path, model), load_file(path), {}
-    part = lambda p: {k[len(p):]: v for k, v in tensors.items() if k.startswith(p)}
+    part = lambda p: {k[len(p) :]: v for k, v in tensors.items() if k.startswith(p)}
     model.load_state_dict(part('model.'))
-    for k, v in part('ema.').items(): ema[k].copy_(v)
+    for k, v in part('ema.').items():
+        ema[k].copy_(v)
     for k, v in part('opt.').items():
-        i, name = k.split('.', 1); state.setdefault(int(i), {})[name] = v
+        i, name = k.split('.', 1)
+        state.setdefault(int(i), {})[name] = v
     opt.load_state_dict(dict(state=state, param_groups=opt.state_dict()['param_groups']))
     return meta
 
@@ -262,27 +443,54 @@ def load_checkpoint(path, model, opt, # fresh ones of the same shapes; they are 
 def stop_signs():
     "A list that stays empty until Ctrl-C or SIGTERM comes; a second one interrupts at once."
     signs, before = [], {}
+
     def note(number, frame):
-        if signs: raise KeyboardInterrupt
+        if signs:
+            raise KeyboardInterrupt
         signs.append(number)
+
     try:
-        for s in (signal.SIGINT, signal.SIGTERM): before[s] = signal.signal(s, note)
-    except ValueError: pass                                                    # not the main thread: signals go elsewhere
-    try: yield signs
+        for s in (signal.SIGINT, signal.SIGTERM):
+            before[s] = signal.signal(s, note)
+    except ValueError:
+        pass # not the main thread: signals go elsewhere
+    try:
+        yield signs
     finally:
-        for s, handler in before.items(): signal.signal(s, handler or signal.SIG_DFL)
+        for s, handler in before.items():
+            signal.signal(s, handler or signal.SIG_DFL)
 
 # %% ../nbs/06_training.ipynb #1d2effd1
 class Progress:
-    "What a run says on stderr: a bar on a terminal, a line now and then in a pipe, nothing if quiet."
-    def __init__(self, steps, first=0, # total steps; those made before
-                 minutes=None, # allowed from now on
-                 quiet=False):
-        self.steps, self.first, self.minutes, self.quiet, self.tokens, self.bar = steps, first, minutes, quiet, 0, None
+    """What a run says on stderr: a bar on a terminal, a line now and then in a pipe, nothing if
+    quiet.
+    """
+    def __init__(
+        self,
+        steps,
+        first=0, # total steps; those made before
+        minutes=None, # allowed from now on
+        quiet=False,
+    ):
+        self.steps, self.first, self.minutes, self.quiet, self.tokens, self.bar = (
+            steps,
+            first,
+            minutes,
+            quiet,
+            0,
+            None,
+        )
         self.start = self.since = time.monotonic()
         if not quiet and sys.stderr.isatty():
             from tqdm import tqdm
-            self.bar = tqdm(total=steps, initial=first, file=sys.stderr, dynamic_ncols=True, bar_format='step {n_fmt}/{total_fmt} |{bar}|{postfix}')
+
+            self.bar = tqdm(
+                total=steps,
+                initial=first,
+                file=sys.stderr,
+                dynamic_ncols=True,
+                bar_format='step {n_fmt}/{total_fmt} |{bar}|{postfix}',
+            )
     def late(self):
         "Is the time up?"
         return bool(self.minutes) and time.monotonic() - self.start > 60 * self.minutes
@@ -298,91 +506,168 @@ class Progress:
     def row(self, step, loss): # steps made; mean since the last row
         "Say it."
         now = time.monotonic()
-        said = f'loss {loss:.4f}  {self.tokens / max(1e-9, now - self.since):,.0f} tokens/s  {self.left(step):.1f} min left'
+        said = (
+            f'loss {loss:.4f}  {self.tokens / max(1e-9, now - self.since):,.0f} tokens/s '
+            f' {self.left(step):.1f} min left'
+        )
         self.tokens, self.since = 0, now
-        if self.bar is not None: self.bar.set_postfix_str(said)
-        elif not self.quiet: print(f'step {step:>6}/{self.steps}  {said}', file=sys.stderr, flush=True)
+        if self.bar is not None:
+            self.bar.set_postfix_str(said)
+        elif not self.quiet:
+            print(f'step {step:>6}/{self.steps}  {said}', file=sys.stderr, flush=True)
     def close(self):
         "End the line."
         if self.bar is not None: self.bar.close()
 
 # %% ../nbs/06_training.ipynb #79f18da7
 def send(a, device): # any part of a batch; `torch.device`
-    "A tensor, or a generator of the same seed, on the device, without waiting for it; anything else as it is."
-    if isinstance(a, torch.Generator): return torch.Generator(device).manual_seed(a.initial_seed())
-    if not torch.is_tensor(a): return a
-    return (a.pin_memory() if device.type == 'cuda' and not a.is_cuda else a).to(device, non_blocking=True)
+    """A tensor, or a generator of the same seed, on the device, without waiting for it; anything
+    else as it is.
+    """
+    if isinstance(a, torch.Generator):
+        return torch.Generator(device).manual_seed(a.initial_seed())
+    if not torch.is_tensor(a):
+        return a
+    return (a.pin_memory() if device.type == 'cuda' and not a.is_cuda else a).to(
+        device, non_blocking=True
+    )
 
 # %% ../nbs/06_training.ipynb #1a607177
 def check_shares(model, rows, R): # texts in a batch; number of shares
     "BadInput unless the batches can be shared by R."
-    if R == 1: return
-    if 'part' not in inspect.signature(type(model).forward).parameters: raise BadInput(f'a {type(model).__name__} trains in one process, with whole batches; start it without torchrun and without --accumulate')
-    if rows % R: raise BadInput(f'{rows} texts a step do not divide by {R} shares (processes times --accumulate); give another --batch-size')
+    if R == 1:
+        return
+    if 'part' not in inspect.signature(type(model).forward).parameters:
+        raise BadInput(
+            f'a {type(model).__name__} trains in one process, with whole batches; start it without'
+            ' torchrun and without --accumulate'
+        )
+    if rows % R:
+        raise BadInput(
+            f'{rows} texts a step do not divide by {R} shares (processes times --accumulate); give'
+            ' another --batch-size'
+        )
 
 # %% ../nbs/06_training.ipynb #f2245be5
-def fit(model, # called as model(*batch) -> loss, dict of parts
-        batch_at, # step -> the batch, a tuple whose second part is the mask
-        preset, # a `Preset`
-        out=None, # folder of the checkpoint; None: none is written
-        minutes=None, # stop after so long
-        resume=False, # go on from the checkpoint in `out`
-        device=None, # cpu, cuda; None: the best there is
-        log_every=50, # steps a row of the log
-        save_every=120., # seconds between two checkpoints
-        quiet=False, # True: no progress on stderr
-        watch=None, # function (step, ema), called after each row of the log
-        accumulate=1): # shares of a batch that a process computes one after the other
-    "Train until `preset.steps` or `minutes`; leaves the EMA weights in `model` and returns the log, a list of dicts."
+def fit(
+    model, # called as model(*batch) -> loss, dict of parts
+    batch_at, # step -> the batch, a tuple whose second part is the mask
+    preset, # a `Preset`
+    out=None, # folder of the checkpoint; None: none is written
+    minutes=None, # stop after so long
+    resume=False, # go on from the checkpoint in `out`
+    device=None, # cpu, cuda; None: the best there is
+    log_every=50, # steps a row of the log
+    save_every=120.0, # seconds between two checkpoints
+    quiet=False, # True: no progress on stderr
+    watch=None, # function (step, ema), called after each row of the log
+    accumulate=1,
+): # shares of a batch that a process computes one after the other
+    """Train until `preset.steps` or `minutes`; leaves the EMA weights in `model` and returns the
+    log, a list of dicts.
+    """
     acc = make_accelerator(preset.precision, device)
-    raw, R, r, ckpt = model.to(acc.device).train(), acc.num_processes, acc.process_index, out and Path(out)/'checkpoint.safetensors'
-    shares, gpu, knows = R * accumulate, acc.device.type == 'cuda', 'part' in inspect.signature(type(raw).forward).parameters
-    opt = torch.optim.AdamW(raw.parameters(), preset.lr, betas=preset.betas, weight_decay=preset.weight_decay, fused=gpu or None)
+    raw, R, r, ckpt = (
+        model.to(acc.device).train(),
+        acc.num_processes,
+        acc.process_index,
+        out and Path(out) / 'checkpoint.safetensors',
+    )
+    shares, gpu, knows = (
+        R * accumulate,
+        acc.device.type == 'cuda',
+        'part' in inspect.signature(type(raw).forward).parameters,
+    )
+    opt = torch.optim.AdamW(
+        raw.parameters(),
+        preset.lr,
+        betas=preset.betas,
+        weight_decay=preset.weight_decay,
+        fused=gpu or None,
+    )
     ema = {k: v.detach().clone() for k, v in raw.state_dict().items()}
-    run = dict(step=0, log=[], key=int(torch.randint(2 ** 31, ())), sums={}, rows=0)
-    if resume and ckpt and ckpt.exists(): run |= load_checkpoint(ckpt, raw, opt, ema)
+    run = dict(step=0, log=[], key=int(torch.randint(2**31, ())), sums={}, rows=0)
+    if resume and ckpt and ckpt.exists():
+        run |= load_checkpoint(ckpt, raw, opt, ema)
     model, opt = acc.prepare(raw, opt)
     say = Progress(preset.steps, run['step'], minutes, quiet or r > 0)
+
     def save():
         if ckpt and r == 0 and all(v.isfinite().all() for v in ema.values()):
-            save_checkpoint(ckpt, raw, opt.optimizer, ema, run | dict(sums={k: float(v) for k, v in run['sums'].items()}))
+            save_checkpoint(
+                ckpt,
+                raw,
+                opt.optimizer,
+                ema,
+                run | dict(sums={k: float(v) for k, v in run['sums'].items()}),
+            )
+
     def enough(): # the same answer in all processes
         now = bool(signs) or say.late()
-        return now if R == 1 else run['step'] % 10 == 0 and acc.reduce(torch.tensor(float(now), device=acc.device)).item() > 0
+        return (
+            now
+            if R == 1
+            else run['step'] % 10 == 0
+            and acc.reduce(torch.tensor(float(now), device=acc.device)).item() > 0
+        )
+
     try:
         with stop_signs() as signs:
             saved = time.monotonic()
             while run['step'] < preset.steps and not enough():
                 step = run['step']
-                for group in opt.param_groups: group['lr'] = learning_rate(preset, step)
+                for group in opt.param_groups:
+                    group['lr'] = learning_rate(preset, step)
                 torch.manual_seed(keyed_generator(run['key'], step * R + r).initial_seed())
                 batch, sums = batch_at(step), {}
                 check_shares(raw, len(batch[1]), shares)
                 opt.zero_grad()
                 for k in range(accumulate):
-                    sent = [send(a, acc.device) if knows or torch.is_tensor(a) else a for a in batch]
+                    sent = [
+                        send(a, acc.device) if knows or torch.is_tensor(a) else a for a in batch
+                    ]
                     with acc.no_sync(model) if k + 1 < accumulate else nullcontext():
-                        loss, parts = model(*sent, **(dict(part=(r * accumulate + k, shares)) if shares > 1 else {}))
+                        loss, parts = model(
+                            *sent, **(dict(part=(r * accumulate + k, shares)) if shares > 1 else {})
+                        )
                         acc.backward(loss / accumulate)
-                    for name, v in (dict(loss=loss.detach()) | parts).items(): sums[name] = sums.get(name, 0) + v / accumulate
-                if R > 1: sums = dict(zip(sums, acc.reduce(torch.stack([*sums.values()]), 'mean')))
-                if preset.clip: acc.clip_grad_norm_(model.parameters(), preset.clip)
-                opt.step(); ema_update(ema, raw, preset.ema, step)
-                for name, v in sums.items(): run['sums'][name] = run['sums'].get(name, 0) + v
-                run['step'] += 1; run['rows'] += 1; say.tick(batch[1].sum())
+                    for name, v in (dict(loss=loss.detach()) | parts).items():
+                        sums[name] = sums.get(name, 0) + v / accumulate
+                if R > 1:
+                    sums = dict(zip(sums, acc.reduce(torch.stack([*sums.values()]), 'mean')))
+                if preset.clip:
+                    acc.clip_grad_norm_(model.parameters(), preset.clip)
+                opt.step()
+                ema_update(ema, raw, preset.ema, step)
+                for name, v in sums.items():
+                    run['sums'][name] = run['sums'].get(name, 0) + v
+                run['step'] += 1
+                run['rows'] += 1
+                say.tick(batch[1].sum())
                 if run['step'] % log_every == 0 or run['step'] == preset.steps:
                     row = {k: float(v) / run['rows'] for k, v in run['sums'].items()}
-                    if not math.isfinite(row['loss']): raise BadInput(f'the loss is {row["loss"]} before step {run["step"]}; lower the learning rate')
-                    run['log'].append(dict(step=run['step']) | row); run['sums'], run['rows'] = {}, 0
+                    if not math.isfinite(row['loss']):
+                        raise BadInput(
+                            f'the loss is {row["loss"]} before step {run["step"]}; lower the'
+                            ' learning rate'
+                        )
+                    run['log'].append(dict(step=run['step']) | row)
+                    run['sums'], run['rows'] = {}, 0
                     say.row(run['step'], row['loss'])
-                    if watch: watch(run['step'], ema)
-                if time.monotonic() - saved > save_every: save(); saved = time.monotonic()
+                    if watch:
+                        watch(run['step'], ema)
+                if time.monotonic() - saved > save_every:
+                    save()
+                    saved = time.monotonic()
             save()
-            if signs: raise KeyboardInterrupt
+            if signs:
+                raise KeyboardInterrupt
     finally:
         say.close()
-        for name in ('forward', '_original_forward'): vars(raw).pop(name, None)   # accelerate's autocast leaves the model
-    raw.load_state_dict(ema); raw.eval()
+        for name in ('forward', '_original_forward'):
+            vars(raw).pop(name, None) # accelerate's autocast leaves the model
+    raw.load_state_dict(ema)
+    raw.eval()
     return run['log']
 
 # %% ../nbs/06_training.ipynb #5474d78c
@@ -409,72 +694,145 @@ def plot_log(log, # rows of `fit`
     write_atomic(path, lambda temp: fig.savefig(temp, format='png', dpi=120))
 
 # %% ../nbs/06_training.ipynb #f53ad8f3
-def begin_run(folder, # of the run
-              me, # dict of all that decides what comes out
-              resume): # go on with what is there
-    "Write run.json, or check that the run that is there was begun likewise; BadInput if it may not go on."
+def begin_run(
+    folder, me, resume # of the run # dict of all that decides what comes out
+): # go on with what is there
+    """Write run.json, or check that the run that is there was begun likewise; BadInput if it may
+    not go on.
+    """
     folder = Path(folder)
-    if folder.exists() and not folder.is_dir(): raise BadInput(f'{folder} is a file; name a folder')
-    me, path, there = json.loads(json.dumps(me)), folder/'run.json', [f.name for f in folder.iterdir()] if folder.exists() else []
-    if not resume and {'checkpoint.safetensors', 'model.safetensors'} & {*there}: raise BadInput(f'{folder} holds a run already; add --resume to go on, or name another folder')
-    if resume and there and not {'checkpoint.safetensors', 'run.json'} & {*there}: raise BadInput(f'{folder} holds no checkpoint to resume; name another folder')
+    if folder.exists() and not folder.is_dir():
+        raise BadInput(f'{folder} is a file; name a folder')
+    me, path, there = (
+        json.loads(json.dumps(me)),
+        folder / 'run.json',
+        [f.name for f in folder.iterdir()] if folder.exists() else [],
+    )
+    if not resume and {'checkpoint.safetensors', 'model.safetensors'} & {*there}:
+        raise BadInput(
+            f'{folder} holds a run already; add --resume to go on, or name another folder'
+        )
+    if resume and there and not {'checkpoint.safetensors', 'run.json'} & {*there}:
+        raise BadInput(f'{folder} holds no checkpoint to resume; name another folder')
     if resume and path.exists():
-        try: was = dict(json.loads(read_text(path)))
-        except (ValueError, TypeError): raise BadInput(f'{path} is damaged; start again in another folder') from None
+        try:
+            was = dict(json.loads(read_text(path)))
+        except (ValueError, TypeError):
+            raise BadInput(f'{path} is damaged; start again in another folder') from None
         differ = [k for k in me if k in was and k not in ('steps', 'corpus') and was[k] != me[k]]
-        if differ: raise BadInput(f'{folder} was begun with other settings: ' + ', '.join(f'{k} {was[k]}, now {me[k]}' if not isinstance(me[k], (dict, list)) else k for k in differ))
+        if differ:
+            raise BadInput(
+                f'{folder} was begun with other settings: '
+                + ', '.join(
+                    f'{k} {was[k]}, now {me[k]}' if not isinstance(me[k], (dict, list)) else k
+                    for k in differ
+                )
+            )
     write_atomic(path, json.dumps(me, ensure_ascii=False, indent=1))
 
 # %% ../nbs/06_training.ipynb #2d414f7c
 def train(
-    preset: str,                # what to train: e2e, roc, grammar-ar, teacher, … (a wrong name lists them all)
-    out: str = None,            # folder for weights, checkpoint and log
-    steps: int = None,          # total steps, the preset's by default
-    minutes: float = None,      # stop after so long; --resume goes on
-    resume: bool = False,       # go on from the checkpoint in --out
-    data: str = None,           # your own text, a sentence a line (or .csv, .jsonl); or a corpus by name
-    min_count: int = None,      # words seen more often are in the vocabulary; 0 keeps all
-    batch_size: int = None,     # texts a step
-    seed: int = 0,              # of weights, order and noise
-    device: str = None,         # cpu, cuda; the best there is by default
-    precision: str = None,      # bf16, or no: float32; the preset's by default
-    lm: str = None,             # for classifiers: the diffusion model whose latents they read, shipped name or folder
-    compile: bool = False,      # torch.compile the network: a slow start, then about a sixth faster on a CPU
-    accumulate: int = 1,        # shares of a batch that are computed one after the other, for want of memory; the result is the same
+    preset: str, # what to train: e2e, roc, grammar-ar, teacher, … (a wrong name lists them all)
+    out: str = None, # folder for weights, checkpoint and log
+    steps: int = None, # total steps, the preset's by default
+    minutes: float = None, # stop after so long; --resume goes on
+    resume: bool = False, # go on from the checkpoint in --out
+    data: str = None, # your own text, a sentence a line (or .csv, .jsonl); or a corpus by name
+    min_count: int = None, # words seen more often are in the vocabulary; 0 keeps all
+    batch_size: int = None, # texts a step
+    seed: int = 0, # of weights, order and noise
+    device: str = None, # cpu, cuda; the best there is by default
+    precision: str = None, # bf16, or no: float32; the preset's by default
+    # for classifiers: the diffusion model whose latents they read, shipped name or folder
+    lm: str = None,
+    # torch.compile the network: a slow start, then about a sixth faster on a CPU
+    compile: bool = False,
+    # shares of a batch that are computed one after the other, for want of memory; the result is the
+    # same
+    accumulate: int = 1,
 ):
     "Train what a preset names; a run that was cut off goes on with --resume."
-    if preset not in PRESETS: raise BadInput(f'no preset {preset!r}; there are {", ".join(PRESETS)}')
-    if not out: raise BadInput('--out names the folder to write')
-    for name, v in dict(steps=steps, batch_size=batch_size, minutes=minutes, accumulate=accumulate).items():
-        if v is not None and not v > 0: raise BadInput(f'--{name.replace("_", "-")} must be more than 0, not {v}')
-    if not 0 <= seed < 2 ** 31: raise BadInput(f'--seed must be from 0 to {2 ** 31 - 1}, not {seed}')
-    if min_count is not None and min_count < 0: raise BadInput(f'--min-count must not be negative, got {min_count}')
-    given = dict(steps=steps, batch_size=batch_size, corpus=data, min_count=min_count, precision=precision)
-    p, main = replace(PRESETS[preset], **{k: v for k, v in given.items() if v is not None}), os.environ.get('RANK', '0') == '0'
+    if preset not in PRESETS:
+        raise BadInput(f'no preset {preset!r}; there are {", ".join(PRESETS)}')
+    if not out:
+        raise BadInput('--out names the folder to write')
+    for name, v in dict(
+        steps=steps, batch_size=batch_size, minutes=minutes, accumulate=accumulate
+    ).items():
+        if v is not None and not v > 0:
+            raise BadInput(f'--{name.replace("_", "-")} must be more than 0, not {v}')
+    if not 0 <= seed < 2**31:
+        raise BadInput(f'--seed must be from 0 to {2 ** 31 - 1}, not {seed}')
+    if min_count is not None and min_count < 0:
+        raise BadInput(f'--min-count must not be negative, got {min_count}')
+    given = dict(
+        steps=steps, batch_size=batch_size, corpus=data, min_count=min_count, precision=precision
+    )
+    p, main = (
+        replace(PRESETS[preset], **{k: v for k, v in given.items() if v is not None}),
+        os.environ.get('RANK', '0') == '0',
+    )
     if lm:
-        if 'lm' not in p.model: raise BadInput(f'--lm names the model that a classifier is for; {preset} trains none')
+        if 'lm' not in p.model:
+            raise BadInput(f'--lm names the model that a classifier is for; {preset} trains none')
         p = replace(p, model=p.model | dict(lm=lm))
     say = lambda *what: main and print(*what, file=sys.stderr, flush=True)
-    make_accelerator(p.precision, device)                                      # what is not to be had is said before the work
+    make_accelerator(p.precision, device) # what is not to be had is said before the work
     examples = load_corpus(p.corpus, 'train')
     torch.manual_seed(seed)
     model, batch_at = KINDS[p.kind](p, examples, seed)
-    words, shares = '\n'.join(' '.join(e.words) for e in examples), int(os.environ.get('WORLD_SIZE', 1)) * accumulate
-    if shares > 1: check_shares(model, len(batch_at(0)[1]), shares)
-    if compile: getattr(model, 'net', model).compile(dynamic=getattr(model, 'mask_pads', True))   # where pads are words all batches have one shape
-    if resume and (ckpt := Path(out)/'checkpoint.safetensors').exists(): check_checkpoint(ckpt, model)
-    if main: begin_run(out, dict(preset=preset, seed=seed, **asdict(p), texts=f'{len(examples)}/{zlib.crc32(words.encode()):08x}'), resume)
-    say(f'{preset}: {sum(q.numel() for q in model.parameters()):,} parameters, {len(examples):,} texts, {p.steps:,} steps of {p.batch_size}')
+    words, shares = (
+        '\n'.join(' '.join(e.words) for e in examples),
+        int(os.environ.get('WORLD_SIZE', 1)) * accumulate,
+    )
+    if shares > 1:
+        check_shares(model, len(batch_at(0)[1]), shares)
+    if compile:
+        getattr(model, 'net', model).compile(
+            dynamic=getattr(model, 'mask_pads', True)
+        ) # where pads are words all batches have one shape
+    if resume and (ckpt := Path(out) / 'checkpoint.safetensors').exists():
+        check_checkpoint(ckpt, model)
+    if main:
+        begin_run(
+            out,
+            dict(
+                preset=preset,
+                seed=seed,
+                **asdict(p),
+                texts=f'{len(examples)}/{zlib.crc32(words.encode()):08x}',
+            ),
+            resume,
+        )
+    say(
+        f'{preset}: {sum(q.numel() for q in model.parameters()):,} parameters, {len(examples):,}'
+        f' texts, {p.steps:,} steps of {p.batch_size}'
+    )
     if vocab := getattr(model, 'vocab', None):
-        long, unknown = sum(len(e.words) > p.model.get('length', 64) - 2 for e in examples), sum(w not in vocab.ids for w in words.split())
-        if long: say(f'{long:,} texts are too long and left out')
-        if unknown: say(f'{unknown / len(words.split()):.1%} of the words are rare (seen {p.min_count} times or less) and read as UNK' + ('; --min-count 0 keeps all' if unknown > .03 * len(words.split()) else ''))
+        long, unknown = sum(len(e.words) > p.model.get('length', 64) - 2 for e in examples), sum(
+            w not in vocab.ids for w in words.split()
+        )
+        if long:
+            say(f'{long:,} texts are too long and left out')
+        if unknown:
+            say(
+                f'{unknown / len(words.split()):.1%} of the words are rare (seen {p.min_count}'
+                ' times or less) and read as UNK'
+                + ('; --min-count 0 keeps all' if unknown > 0.03 * len(words.split()) else '')
+            )
     log = fit(model, batch_at, p, out, minutes, resume, device, accumulate=accumulate)
-    if not main: return
+    if not main:
+        return
     save_model(model.cpu(), out)
-    write_atomic(Path(out)/'log.jsonl', ''.join(json.dumps(r) + '\n' for r in log))
-    if log: plot_log(log, Path(out)/'loss.png')
-    step = check_checkpoint(Path(out)/'checkpoint.safetensors', model)['step']
-    say(f'step {step} of {p.steps}' + (f', loss {log[-1]["loss"]:.4f}' if log else '') + f'; weights in {out}' + ('' if step >= p.steps else '; --resume goes on'))
+    write_atomic(Path(out) / 'log.jsonl', ''.join(json.dumps(r) + '\n' for r in log))
+    if log:
+        plot_log(log, Path(out) / 'loss.png')
+    step = check_checkpoint(Path(out) / 'checkpoint.safetensors', model)['step']
+    say(
+        f'step {step} of {p.steps}'
+        + (f', loss {log[-1]["loss"]:.4f}' if log else '')
+        + f'; weights in {out}'
+        + ('' if step >= p.steps else '; --resume goes on')
+    )
 
 dlm_train = command(train, pos=['preset'])

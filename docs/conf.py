@@ -9,7 +9,11 @@ nbs = repo/'nbs'
 chapters = sorted(p.stem for p in nbs.glob('[0-9]*.ipynb'))
 solutions = sorted(f'solutions/{p.stem}' for p in nbs.glob('solutions/*.ipynb'))
 
-project, author, version = 'Diffusion-LM in notebooks', cfg['DEFAULT']['author'], cfg['DEFAULT']['version']
+project, author, version = (
+    'Diffusion-LM in notebooks',
+    cfg['DEFAULT']['author'],
+    cfg['DEFAULT']['version'],
+)
 copyright, release, language = author, version, 'en'
 root_doc = 'index' if (nbs/'index.ipynb').exists() else chapters.pop(0)
 extensions = ['myst_nb']
@@ -25,28 +29,41 @@ html_theme, html_title = 'furo', project
 html_static_path, html_css_files = ['_static'], ['book.css']
 pygments_dark_style = 'github-dark'
 html_copy_source = html_show_sphinx = False
-mathjax_path = 'mathjax/tex-svg-full.js'                        # one file with its fonts: nothing is fetched
+mathjax_path = 'mathjax/tex-svg-full.js' # one file with its fonts: nothing is fetched
 mathjax3_config = {'svg': {'fontCache': 'global'}}
 
 def contents(caption, names): # -> markdown of a hidden table of contents
-    return '\n'.join(['```{toctree}', ':hidden:', f':caption: {caption}', '', *names, '```']) if names else ''
+    return (
+        '\n'.join(['```{toctree}', ':hidden:', f':caption: {caption}', '', *names, '```'])
+        if names
+        else ''
+    )
 
 def tidy(app, docname, content): # content: [the notebook as text], changed in place
     "Leave out nbdev's flags and hidden cells; give the first page the table of contents."
-    if not app.env.doc2path(docname).suffix == '.ipynb': return
+    if not app.env.doc2path(docname).suffix == '.ipynb':
+        return
     nb, cells = json.loads(content[0]), []
     for c in nb['cells']:
         flags, lines = [], ''.join(c['source']).split('\n')
-        while c['cell_type'] == 'code' and lines and re.match(r'#\s*\|', lines[0]): flags.append(lines.pop(0).split('|')[1].split())
+        while c['cell_type'] == 'code' and lines and re.match(r'#\s*\|', lines[0]):
+            flags.append(lines.pop(0).split('|')[1].split())
         c['source'] = '\n'.join(lines).strip('\n')
-        if c['cell_type'] == 'markdown': c['source'] = re.sub(r'\]\((\.\./[^)\s]*\.md)\)', r'](path:\1)', c['source'])  # pages outside the book
-        if not c['source'] or any(f[:1] in (['hide'], ['default_exp']) for f in flags): continue
-        if ['hide_input'] in flags or ['echo:', 'false'] in flags: c['metadata']['tags'] = ['remove-input']
+        if c['cell_type'] == 'markdown':
+            c['source'] = re.sub(
+                r'\]\((\.\./[^)\s]*\.md)\)', r'](path:\1)', c['source']
+            ) # pages outside the book
+        if not c['source'] or any(f[:1] in (['hide'], ['default_exp']) for f in flags):
+            continue
+        if ['hide_input'] in flags or ['echo:', 'false'] in flags:
+            c['metadata']['tags'] = ['remove-input']
         cells.append(c)
     if docname == root_doc:
         toc = contents('Chapters', chapters) + '\n\n' + contents('Solutions', solutions)
         cells.append(dict(cell_type='markdown', id='contents', metadata={}, source=toc))
-    nb.update(cells=cells, metadata=dict(language_info=dict(name='python', pygments_lexer='ipython3')))
+    nb.update(
+        cells=cells, metadata=dict(language_info=dict(name='python', pygments_lexer='ipython3'))
+    )
     content[0] = json.dumps(nb)
 
 def setup(app): app.connect('source-read', tidy)

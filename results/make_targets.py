@@ -19,24 +19,35 @@ def draw(task, usable): # texts of the split in an order drawn by task and seed
 
 def wordless(tree, tags): # brackets with the judge's tags, "_" for each word
     tags = iter(tags)
-    walk = lambda t: f'({next(tags)} _)' if isinstance(t, str) else f'({t.label()} {" ".join(map(walk, t))})'
+    walk = lambda t: (
+        f'({next(tags)} _)' if isinstance(t, str) else f'({t.label()} {" ".join(map(walk, t))})'
+    )
     return walk(tree)
 
-def said(e): return [(f, v) for f, v in e.mr if v not in ('yes', 'no') and contains(e.words, v.split())]
+def said(e):
+    return [(f, v) for f, v in e.mr if v not in ('yes', 'no') and contains(e.words, v.split())]
 
 def write(task, rows):
-    write_atomic(shipped_targets('semantic').parent/f'{task}.jsonl', ''.join(json.dumps(r, ensure_ascii=False) + '\n' for r in rows))
+    write_atomic(
+        shipped_targets('semantic').parent / f'{task}.jsonl',
+        ''.join(json.dumps(r, ensure_ascii=False) + '\n' for r in rows),
+    )
     print(task, len(rows))
 
 for task in ('pos', 'tree', 'spans', 'semantic-pos', 'semantic-tree'):
     picks, rows = draw(task, said if task.startswith('semantic') else lambda e: True), []
     for i, (tags, tree) in zip(picks, judge.read([valid[i].words for i in picks])):
         rng, row = random.Random(f'{task} {i}'), {}
-        if 'pos' in task: row['pos'] = tags
-        if 'tree' in task: row['tree'] = wordless(tree, tags)
+        if 'pos' in task:
+            row['pos'] = tags
+        if 'tree' in task:
+            row['tree'] = wordless(tree, tags)
         if task == 'spans':
-            spans = [s for s in tree_spans(tree) if 1 <= s[1] - s[0] < len(tags) - 1]                     # not single words, not the whole text
-            if not spans: spans = tree_spans(tree)
+            spans = [
+                s for s in tree_spans(tree) if 1 <= s[1] - s[0] < len(tags) - 1
+            ] # not single words, not the whole text
+            if not spans:
+                spans = tree_spans(tree)
             row['spans'] = [list(rng.choice(spans))]
         if task.startswith('semantic'):
             f, v = rng.choice(said(valid[i]))

@@ -4,10 +4,27 @@ from dataclasses import replace
 from itertools import product
 from pathlib import Path
 import pytest, torch, torch.nn.functional as F
-from diffusion_lm_nb import BadInput, Infill, Length, PartsOfSpeech, SemanticContent, SyntaxSpan, SyntaxTree
+from diffusion_lm_nb import (
+    BadInput,
+    Infill,
+    Length,
+    PartsOfSpeech,
+    SemanticContent,
+    SyntaxSpan,
+    SyntaxTree,
+)
 from diffusion_lm_nb import baselines
 from diffusion_lm_nb.baselines import *
-from diffusion_lm_nb.controls import LABELS, TASKS, UPOS, dlm_control, dlm_infill, read_rows, read_tree, tree_spans
+from diffusion_lm_nb.controls import (
+    LABELS,
+    TASKS,
+    UPOS,
+    dlm_control,
+    dlm_infill,
+    read_rows,
+    read_tree,
+    tree_spans,
+)
 from diffusion_lm_nb.data import Grammar, MAX_WORDS, SPECIALS, load_corpus, pad_batch
 from diffusion_lm_nb.language_models import BART, BERT, XLM
 from diffusion_lm_nb.reproduction import reproduce
@@ -27,8 +44,12 @@ def nets(corpus):
     "One small model of each kind, as it comes: what it writes is chance, what it may write is not."
     preset = lambda name, **model: replace(PRESETS['grammar-ar'], model=model, batch_size=8)
     torch.manual_seed(0)
-    out = dict(ar=make_ar(preset('ar', **SMALL), corpus, 0)[0], ft=make_ft(preset('ft', task=','.join(FT_TASKS), length=128, **SMALL), corpus, 0)[0],
-               fudge=make_fudge(preset('fudge', width=24), corpus, 0)[0], gedi=make_gedi(preset('gedi', **SMALL), corpus, 0)[0])
+    out = dict(
+        ar=make_ar(preset('ar', **SMALL), corpus, 0)[0],
+        ft=make_ft(preset('ft', task=','.join(FT_TASKS), length=128, **SMALL), corpus, 0)[0],
+        fudge=make_fudge(preset('fudge', width=24), corpus, 0)[0],
+        gedi=make_gedi(preset('gedi', **SMALL), corpus, 0)[0],
+    )
     out['xlm'] = KINDS['xlm'](preset('xlm', **SMALL), corpus, 0)[0]
     return {k: m.eval().requires_grad_(False) for k, m in out.items()}
 
@@ -42,11 +63,23 @@ def writers(nets): # (writer, a control that it takes)
     gap = Infill.parse('The Eagle is a ___{3} near the river .')
     yield from ((FT(ft, beam), c) for beam in (None, 3) for c in SINGLE.values())
     yield from ((FUDGE(ar, nets['fudge']), c) for c in [*SINGLE.values(), TAGS & FRENCH])
-    yield FTPoE({PartsOfSpeech: ft, SemanticContent: ft}, ar, base=.5), TAGS & FRENCH
+    yield FTPoE({PartsOfSpeech: ft, SemanticContent: ft}, ar, base=0.5), TAGS & FRENCH
     yield GeDi(ar, nets['gedi']), FRENCH
     yield PPLM(ar), FRENCH
-    yield from ((XLMWriter(nets['xlm'], o), c) for o in ('surest', 'left') for c in (FRENCH, Length(7), FRENCH & Length(9)))
-    yield from ((w, gap) for w in (LeftWriter(ar), ARWriter(ft), Cold(ar, iterations=4), Delorean(ar, passes=2, inner=2)))
+    yield from (
+        (XLMWriter(nets['xlm'], o), c)
+        for o in ('surest', 'left')
+        for c in (FRENCH, Length(7), FRENCH & Length(9))
+    )
+    yield from (
+        (w, gap)
+        for w in (
+            LeftWriter(ar),
+            ARWriter(ft),
+            Cold(ar, iterations=4),
+            Delorean(ar, passes=2, inner=2),
+        )
+    )
     yield ARWriter(ft), Infill.parse('The Eagle is a ___ near the river .')
 
 # --- what is drawn from
@@ -63,8 +96,10 @@ def test_stream_and_training_agree(nets, control):
     for i in ids:
         nats.append(-stream.logp[0, i])
         stream.read(torch.tensor([i]))
-    trained = ft.token_nats(*ft.rows([(control, SENTENCE), (Length(3), ['pub'])]))[:len(ids)]
-    assert ((trained - torch.stack(nats)).abs() < .3).all()                    # START, UNK and PAD cannot be drawn: the rest has a little more
+    trained = ft.token_nats(*ft.rows([(control, SENTENCE), (Length(3), ['pub'])]))[: len(ids)]
+    assert (
+        (trained - torch.stack(nats)).abs() < 0.3
+    ).all() # START, UNK and PAD cannot be drawn: the rest has a little more
     a = trained - torch.stack(nats)
     assert (a >= -1e-5).all()
 
@@ -72,7 +107,16 @@ def test_gap_numbers_run_on(nets):
     ft = nets['ft']
     ids, mask, numbers = ft.rows([(Infill.parse('a b ___{2} c'), ['x', 'y'])])
     told = [ft.vocab.words[n] for n in numbers[0]]
-    assert told == ['<1>', '<2>', 'PAD', '<4>', '<2>', '<3>', '<4>', '<5>']    # a b gap c START x y END
+    assert told == [
+        '<1>',
+        '<2>',
+        'PAD',
+        '<4>',
+        '<2>',
+        '<3>',
+        '<4>',
+        '<5>',
+    ] # a b gap c START x y END
     assert mask[0].tolist() == [False] * 5 + [True] * 3
 
 def test_tokens_hold_the_whole_tree(corpus):
@@ -85,7 +129,9 @@ def test_tokens_hold_the_whole_tree(corpus):
 
 class Chain:
     "A stream over END (1) and three words; what comes next depends on the last word alone."
-    room, table = 9, (2 * torch.randn(5, 5, generator=torch.Generator().manual_seed(8))).index_fill(1, torch.tensor([0]), -torch.inf).log_softmax(-1)
+    room, table = 9, (2 * torch.randn(5, 5, generator=torch.Generator().manual_seed(8))).index_fill(
+        1, torch.tensor([0]), -torch.inf
+    ).log_softmax(-1)
     def __init__(self): self.logp = self.table[:1]
     def read(self, ids): self.logp = self.table[ids]
     def keep(self, rows): self.logp = self.logp[rows]
@@ -94,7 +140,9 @@ def test_wide_beam_finds_the_best():
     cost = lambda w: -sum(float(Chain.table[a, b]) for a, b in zip((0, *w), (*w, 1))) / (len(w) + 1)
     every = sorted((cost(w), list(w)) for n in range(1, 5) for w in product((2, 3, 4), repeat=n))
     found = beam_search(Chain(), 1, most=4, beam=100)
-    assert [w for _, w in found[:3]] == [w for _, w in every[:3]] and abs(found[0][0] - every[0][0]) < 1e-5
+    assert [w for _, w in found[:3]] == [w for _, w in every[:3]] and abs(
+        found[0][0] - every[0][0]
+    ) < 1e-5
     assert beam_search(Chain(), 1, most=4, beam=2)[0][0] >= every[0][0] - 1e-6
 
 def test_least_and_most_words():
@@ -111,40 +159,74 @@ def test_product_is_bayes_rule():
 # --- FUDGE
 
 def test_one_step_is_the_lstm(nets):
-    clf, ids = nets['fudge'], torch.randint(4, 60, (3, 6), generator=torch.Generator().manual_seed(0))
+    clf, ids = nets['fudge'], torch.randint(
+        4, 60, (3, 6), generator=torch.Generator().manual_seed(0)
+    )
     state = (torch.zeros(3, 24),) * 2
-    for i in range(6): state = tuple(s[:, 0] for s in clf.step(state, ids[:, i:i + 1]))
+    for i in range(6):
+        state = tuple(s[:, 0] for s in clf.step(state, ids[:, i : i + 1]))
     assert (state[0] - clf.lstm(clf.emb(ids))[0][:, -1]).abs().max() < 1e-5
 
 def test_tags_are_told_around_the_last_word(nets):
     clf, h = nets['fudge'], torch.randn(24, generator=torch.Generator().manual_seed(0))
     logp, tags = clf.tags('pos', h), TAGS.tags
     for j in (0, 4, len(tags) - 1, len(tags)):
-        want = sum(logp[k, UPOS.index(tags[j + d]) if j + d < len(tags) else len(UPOS)] for k, d in enumerate((-1, 0, 1, 2, 3)) if j + d >= 0)
+        want = sum(
+            logp[k, UPOS.index(tags[j + d]) if j + d < len(tags) else len(UPOS)]
+            for k, d in enumerate((-1, 0, 1, 2, 3))
+            if j + d >= 0
+        )
         assert abs(clf.told(TAGS, h, j) - want) < 1e-5
-    assert abs(clf.told(Length(9), h, 4) - clf.tags('left', h)[0, 4]) < 1e-6 and abs(clf.told(Length(9), h, 9) - clf.tags('left', h)[0, MAX_WORDS]) < 1e-6
+    assert (
+        abs(clf.told(Length(9), h, 4) - clf.tags('left', h)[0, 4]) < 1e-6
+        and abs(clf.told(Length(9), h, 9) - clf.tags('left', h)[0, MAX_WORDS]) < 1e-6
+    )
 
 def test_what_a_classifier_learns_stands_where_it_is_asked(corpus):
-    "A classifier whose loss knows the answers: trained on lengths, it says how many words are left."
-    p = replace(PRESETS['grammar-fudge'], model=dict(width=32), steps=60, batch_size=16, lr=2e-2, warmup=5, ema=.9)
-    same = [replace(e, words=['pub'] * n, tags=['NOUN'] * n, tree='(S (NP ' + 'pub ' * n + '))') for e in corpus for n in [3]]
+    """A classifier whose loss knows the answers: trained on lengths, it says how many words are
+    left.
+    """
+    p = replace(
+        PRESETS['grammar-fudge'],
+        model=dict(width=32),
+        steps=60,
+        batch_size=16,
+        lr=2e-2,
+        warmup=5,
+        ema=0.9,
+    )
+    same = [
+        replace(e, words=['pub'] * n, tags=['NOUN'] * n, tree='(S (NP ' + 'pub ' * n + '))')
+        for e in corpus
+        for n in [3]
+    ]
     torch.manual_seed(0)
     clf, at = make_fudge(replace(p, min_count=0), same, 0)
     fit(clf, at, p, device='cpu', quiet=True)
-    with torch.no_grad(): h = clf.lstm(clf.emb(torch.tensor([clf.vocab.encode(['pub'] * 3)])))[0][0, 1:]
-    for j, left in enumerate((2, 1, 0, MAX_WORDS)): assert clf.tags('left', h[j])[0].argmax() == left
-    assert clf.tags('pos', h[0])[2].argmax() == UPOS.index('NOUN') and clf.tags('pos', h[0])[4].argmax() == len(UPOS)     # next word; behind the end
+    with torch.no_grad():
+        h = clf.lstm(clf.emb(torch.tensor([clf.vocab.encode(['pub'] * 3)])))[0][0, 1:]
+    for j, left in enumerate((2, 1, 0, MAX_WORDS)):
+        assert clf.tags('left', h[j])[0].argmax() == left
+    assert clf.tags('pos', h[0])[2].argmax() == UPOS.index('NOUN') and clf.tags('pos', h[0])[
+        4
+    ].argmax() == len(
+        UPOS
+    ) # next word; behind the end
     assert clf.told(Length(3), h[1], 1) > clf.told(Length(4), h[1], 1)
-    assert clf.span(h[1], *torch.tensor([-1, 1, LABELS.index('NP')])) > clf.span(h[1], *torch.tensor([-1, 0, LABELS.index('NP')]))
+    assert clf.span(h[1], *torch.tensor([-1, 1, LABELS.index('NP')])) > clf.span(
+        h[1], *torch.tensor([-1, 0, LABELS.index('NP')])
+    )
 
 def test_fudge_weighs_the_likeliest(nets):
     ar, clf = nets['ar'], nets['fudge']
     base = Stream(ar, [0])
-    f = Fudge(base, clf, [(FRENCH, 3.)], pool=20, top=5)
+    f = Fudge(base, clf, [(FRENCH, 3.0)], pool=20, top=5)
     kept = f.logp[0].isfinite().nonzero()[:, 0].tolist()
     pool = base.logp[0].topk(20).indices
     h, _ = clf.step(f.state, pool[None])
-    score = base.logp[0, pool] + 3 * F.logsigmoid(clf.pair(h)[0, :, clf.pairs.index(('food', 'French'))])
+    score = base.logp[0, pool] + 3 * F.logsigmoid(
+        clf.pair(h)[0, :, clf.pairs.index(('food', 'French'))]
+    )
     best = score.topk(5)
     assert sorted(kept) == sorted(pool[best.indices].tolist())
     assert (f.logp[0, pool[best.indices]] - best.values.log_softmax(0)).abs().max() < 1e-5
@@ -152,27 +234,37 @@ def test_fudge_weighs_the_likeliest(nets):
 def test_weight_zero_is_the_base(nets):
     ar = nets['ar']
     free = Stream(ar, [0]).logp.softmax(-1)
-    assert (FUDGE(ar, nets['fudge'], 0., pool=10 ** 6, top=10 ** 6).stream(FRENCH).logp.softmax(-1) - free).abs().max() < 1e-6
-    assert (GeDi(ar, nets['gedi'], 0., filter=2.).stream(FRENCH).logp.softmax(-1) - free).abs().max() < 1e-6
-    a, b = (PPLM(ar, step, top=10 ** 6, kl=0.).stream(FRENCH) for step in (0., .5))
-    for s in (a, b): s.read(torch.tensor([9]))
+    assert (
+        FUDGE(ar, nets['fudge'], 0.0, pool=10**6, top=10**6).stream(FRENCH).logp.softmax(-1) - free
+    ).abs().max() < 1e-6
+    assert (
+        GeDi(ar, nets['gedi'], 0.0, filter=2.0).stream(FRENCH).logp.softmax(-1) - free
+    ).abs().max() < 1e-6
+    a, b = (PPLM(ar, step, top=10**6, kl=0.0).stream(FRENCH) for step in (0.0, 0.5))
+    for s in (a, b):
+        s.read(torch.tensor([9]))
     s = Stream(ar, [0, 9])
     assert (a.logp.softmax(-1) - s.logp.softmax(-1)).abs().max() < 1e-5
     bag = ar.vocab.ids['French']
-    assert b.logp[0, bag] > a.logp[0, bag]                                     # and a step goes the right way
+    assert b.logp[0, bag] > a.logp[0, bag] # and a step goes the right way
 
 # --- GeDi
 
 def test_codes_are_weighed_by_bayes_rule(nets):
     gedi, ids = nets['gedi'], [nets['gedi'].vocab.ids[w] for w in [*SENTENCE[:4], 'pub']]
-    s, each = GeDi(nets['ar'], gedi).stream(FRENCH), [gedi.stream(code) for code in gedi.codes(FRENCH)]
-    s.scale, total = 40., torch.zeros(len(each))
+    s, each = GeDi(nets['ar'], gedi).stream(FRENCH), [
+        gedi.stream(code) for code in gedi.codes(FRENCH)
+    ]
+    s.scale, total = 40.0, torch.zeros(len(each))
     for i in ids:
         got, total = s.log_class()[0, i], total + torch.stack([t.logp[0, i] for t in each])
-        for t in (s, *each): t.read(torch.tensor([i]))
-    assert abs(got - (40 / 5 * total).log_softmax(0)[0]) < 1e-3                # the mean over five words
+        for t in (s, *each):
+            t.read(torch.tensor([i]))
+    assert abs(got - (40 / 5 * total).log_softmax(0)[0]) < 1e-3 # the mean over five words
     assert gedi.codes(FRENCH)[0] == ('food', 'French') and gedi.codes(FRENCH)[-1] == ('food', None)
-    assert len({len(gedi.prefix(c)[0]) for c in gedi.codes(SemanticContent('near', 'the river'))}) == 1
+    assert (
+        len({len(gedi.prefix(c)[0]) for c in gedi.codes(SemanticContent('near', 'the river'))}) == 1
+    )
 
 # --- whoever writes
 
@@ -201,37 +293,73 @@ def test_search_repeats_its_best(short, nets):
 
 def test_what_surrounds_a_gap_comes_back(nets):
     ar, ft = nets['ar'], nets['ft']
-    one, two = Infill.parse('Zanzibar is ___{2} beside Xyzzy .'), Infill.parse('___{2} is Zanzibar ___{1} .')
-    for w in (LeftWriter(ar), ARWriter(ft), Cold(ar, iterations=2), Delorean(ar, passes=2, inner=1)):
-        for t in w.write([one], 2)[0]: assert one.check(t.split()) and len(t.split()) == 7, w.name
+    one, two = Infill.parse('Zanzibar is ___{2} beside Xyzzy .'), Infill.parse(
+        '___{2} is Zanzibar ___{1} .'
+    )
+    for w in (
+        LeftWriter(ar),
+        ARWriter(ft),
+        Cold(ar, iterations=2),
+        Delorean(ar, passes=2, inner=1),
+    ):
+        for t in w.write([one], 2)[0]:
+            assert one.check(t.split()) and len(t.split()) == 7, w.name
     assert all(two.check(t.split()) for t in LeftWriter(ar).write([two], 3)[0])
     for w in (ARWriter(ft), Cold(ar), Delorean(ar)):
-        with pytest.raises(BadInput, match='one gap'): w.write([two])
+        with pytest.raises(BadInput, match='one gap'):
+            w.write([two])
     for w in (LeftWriter(ar), Cold(ar), Delorean(ar)):
-        with pytest.raises(BadInput, match=r'___\{3\}'): w.write([Infill.parse('The Eagle ___ .')])
-        with pytest.raises(BadInput, match='too long'): w.write([Infill(['pub'] * 70, [], 2)])
+        with pytest.raises(BadInput, match=r'___\{3\}'):
+            w.write([Infill.parse('The Eagle ___ .')])
+        with pytest.raises(BadInput, match='too long'):
+            w.write([Infill(['pub'] * 70, [], 2)])
 
 def test_bert_and_bart_are_asked_for_gaps():
     class Bert:
         vocab = None
-        def fill(self, words, seed): return [w or 'x' for w in words]
+
+        def fill(self, words, seed):
+            return [w or 'x' for w in words]
+
     class Bart:
         vocab = None
-        def write(self, words, n, seed): return [w for u, k in zip(words, iter([0, *n, 0])) for w in [u]] if None not in words else [x for w in words for x in ([w] if w else ['y'] * (n[0] or 2))]
+
+        def write(self, words, n, seed):
+            return (
+                [w for u, k in zip(words, iter([0, *n, 0])) for w in [u]]
+                if None not in words
+                else [x for w in words for x in ([w] if w else ['y'] * (n[0] or 2))]
+            )
+
     gap = Infill.parse('a ___{3} b')
-    assert ByModel(Bert()).write([gap]) == [['a x x x b']] and ByModel(Bart()).write([gap, Infill.parse('a ___ b')]) == [['a y y y b'], ['a y y b']]
-    with pytest.raises(BadInput, match='bert needs the size'): ByModel(Bert()).write([Infill.parse('a ___ b')])
+    assert ByModel(Bert()).write([gap]) == [['a x x x b']] and ByModel(Bart()).write(
+        [gap, Infill.parse('a ___ b')]
+    ) == [['a y y y b'], ['a y y b']]
+    with pytest.raises(BadInput, match='bert needs the size'):
+        ByModel(Bert()).write([Infill.parse('a ___ b')])
 
 def test_bart_writes_freely_until_the_size_fits():
     class Bart: # free texts get longer, one word a try
         vocab, free = None, 0
+
         def write(self, words, n, gen):
             self.free += n is None
-            return [x for w in words for x in ([w] if w else ['forced'] * n[0] if n else ['free'] * self.free)]
+            return [
+                x
+                for w in words
+                for x in ([w] if w else ['forced'] * n[0] if n else ['free'] * self.free)
+            ]
+
     gap = Infill.parse('a ___{3} b')
-    assert ByModel(Bart()).write([gap]) == ByModel(Bart(), tries=2).write([gap]) == [['a forced forced forced b']]
+    assert (
+        ByModel(Bart()).write([gap])
+        == ByModel(Bart(), tries=2).write([gap])
+        == [['a forced forced forced b']]
+    )
     assert ByModel(Bart(), tries=3).write([gap]) == [['a free free free b']]
-    assert ByModel(Bart(), tries=9).write([Infill.parse('a ___{1} ___{2} b')]) != [[]]            # two in a row cannot be told apart
+    assert ByModel(Bart(), tries=9).write([Infill.parse('a ___{1} ___{2} b')]) != [
+        []
+    ] # two in a row cannot be told apart
 
 def test_xlm_counts_its_masks(nets):
     writer = XLMWriter(nets['xlm'])
@@ -239,17 +367,26 @@ def test_xlm_counts_its_masks(nets):
     sizes = [len(t.split()) for t in writer.write([FRENCH], 12)[0]]
     assert len({*sizes}) > 2 and all(nets['xlm'].length_counts[n] for n in sizes)
     asked = []
+
     class Asked(XLM):
-        def fill(self, words, mr=None, seed=0, order='surest'): asked.append((words, mr)); return ['pub']
+        def fill(self, words, mr=None, seed=0, order='surest'):
+            asked.append((words, mr))
+            return ['pub']
+
     writer.lm.__class__ = Asked
-    try: writer.write([FRENCH & Length(4), Length(2)])
-    finally: writer.lm.__class__ = XLM
+    try:
+        writer.write([FRENCH & Length(4), Length(2)])
+    finally:
+        writer.lm.__class__ = XLM
     assert asked == [([None] * 4, [('food', 'French')]), ([None] * 2, None)]
     writer.lm.length_counts, kept = None, writer.lm.length_counts
     try:
-        with pytest.raises(BadInput, match='lengths'): writer.write([FRENCH])
-    finally: writer.lm.length_counts = kept
-    with pytest.raises(BadInput, match='Martian'): writer.write([SemanticContent('food', 'Martian')])
+        with pytest.raises(BadInput, match='lengths'):
+            writer.write([FRENCH])
+    finally:
+        writer.lm.length_counts = kept
+    with pytest.raises(BadInput, match='Martian'):
+        writer.write([SemanticContent('food', 'Martian')])
 
 def test_energies_are_each_texts_own(nets):
     cold = Cold(nets['ar'])
@@ -282,7 +419,15 @@ def test_backward_pass_serves_the_right_side(nets):
 # --- training
 
 def test_ft_learns_to_obey(corpus):
-    p = replace(PRESETS['grammar-ft-semantic'], model=dict(task='semantic', length=80, width=64, layers=2, heads=4, dropout=0.), steps=160, batch_size=32, lr=8e-3, warmup=20, ema=.97)
+    p = replace(
+        PRESETS['grammar-ft-semantic'],
+        model=dict(task='semantic', length=80, width=64, layers=2, heads=4, dropout=0.0),
+        steps=160,
+        batch_size=32,
+        lr=8e-3,
+        warmup=20,
+        ema=0.97,
+    )
     food = [replace(e, mr=[fv for fv in e.mr if fv[0] == 'food']) for e in corpus]
     torch.manual_seed(0)
     model, at = make_ft(p, food, 0)
@@ -299,87 +444,210 @@ def test_presets_make_what_they_name(corpus):
             assert loss.isfinite() and f'e2e-{name[8:]}' in PRESETS, name
 
 def test_labels_are_made_once(tmp_path, capsys):
-    (tmp_path/'own.txt').write_text('The Eagle is a pub .\nIt is cheap .\n')
-    a, b = (labelled_corpus(tmp_path/'own.txt', folder=tmp_path) for _ in range(2))
-    assert a == b and a[0].tags == ['DET', 'PROPN', 'AUX', 'DET', 'NOUN', 'PUNCT'] and capsys.readouterr().err.count('labelling') == 1
-    kept, = tmp_path.glob('*.jsonl')
+    (tmp_path / 'own.txt').write_text('The Eagle is a pub .\nIt is cheap .\n')
+    a, b = (labelled_corpus(tmp_path / 'own.txt', folder=tmp_path) for _ in range(2))
+    assert (
+        a == b
+        and a[0].tags == ['DET', 'PROPN', 'AUX', 'DET', 'NOUN', 'PUNCT']
+        and capsys.readouterr().err.count('labelling') == 1
+    )
+    (kept,) = tmp_path.glob('*.jsonl')
     kept.write_text(kept.read_text().splitlines()[0] + '\n')
-    with pytest.raises(BadInput, match='delete it'): labelled_corpus(tmp_path/'own.txt', folder=tmp_path)
+    with pytest.raises(BadInput, match='delete it'):
+        labelled_corpus(tmp_path / 'own.txt', folder=tmp_path)
 
 # --- by name
 
 def test_every_method_says_what_it_can():
     tasks = [*TASKS, 'semantic+pos', 'tree+semantic', 'infill']
     plain = lambda methods: {m for m in methods if not m.endswith('-authors')}
-    assert plain(baselines.BASELINES) == {'ft-sample', 'ft-search', 'pplm', 'fudge', 'gedi', 'ft-poe', 'xlm'} and plain(baselines.INFILLERS) == {'ar-left', 'ar', 'bert', 'bart', 'cold', 'delorean'}
-    can = {m: [t for t in tasks if cls.reason(t) is None] for m, (cls, _) in baselines.MAKERS.items()}
-    assert can['fudge'] == tasks[:-1] and can['ft-search'] == TASKS and can['ft-poe'] == tasks[5:7] and can['gedi'] == can['pplm'] == ['semantic'] and can['cold'] == ['infill']
+    assert plain(baselines.BASELINES) == {
+        'ft-sample',
+        'ft-search',
+        'pplm',
+        'fudge',
+        'gedi',
+        'ft-poe',
+        'xlm',
+    } and plain(baselines.INFILLERS) == {'ar-left', 'ar', 'bert', 'bart', 'cold', 'delorean'}
+    can = {
+        m: [t for t in tasks if cls.reason(t) is None] for m, (cls, _) in baselines.MAKERS.items()
+    }
+    assert (
+        can['fudge'] == tasks[:-1]
+        and can['ft-search'] == TASKS
+        and can['ft-poe'] == tasks[5:7]
+        and can['gedi'] == can['pplm'] == ['semantic']
+        and can['cold'] == ['infill']
+    )
     for m, (cls, _) in baselines.MAKERS.items():
         for t in tasks:
             if t not in can[m]:
-                with pytest.raises(BadInput, match='cannot do'): make_baseline(m, t)
-    with pytest.raises(BadInput, match='no method'): make_baseline('wishing', 'pos')
+                with pytest.raises(BadInput, match='cannot do'):
+                    make_baseline(m, t)
+    with pytest.raises(BadInput, match='no method'):
+        make_baseline('wishing', 'pos')
 
 def test_tuned_settings_are_for_e2e_and_by_task(tmp_path, nets):
-    for name in ('ar', 'fudge'): nets[name].save_pretrained(tmp_path/name)
+    for name in ('ar', 'fudge'):
+        nets[name].save_pretrained(tmp_path / name)
     make = lambda m, t, **k: make_baseline(m, t, 'cpu', tmp_path, **k)
-    assert make('fudge', 'pos').weight == TUNED['fudge', 'pos']['weight'] and make('fudge', 'pos').top == TUNED['fudge', 'pos']['top']
-    assert make('fudge', 'spans').weight is None                               # not swept to another: the authors'
-    for w in (make('fudge-authors', 'pos'), make('fudge', 'pos', tuned=False)): assert w.weight is None and w.top == 10
-    assert make('fudge', 'pos', weight=7.).weight == 7. and make('fudge-authors', 'pos').name == 'fudge-authors'
+    assert (
+        make('fudge', 'pos').weight == TUNED['fudge', 'pos']['weight']
+        and make('fudge', 'pos').top == TUNED['fudge', 'pos']['top']
+    )
+    assert make('fudge', 'spans').weight is None # not swept to another: the authors'
+    for w in (make('fudge-authors', 'pos'), make('fudge', 'pos', tuned=False)):
+        assert w.weight is None and w.top == 10
+    assert (
+        make('fudge', 'pos', weight=7.0).weight == 7.0
+        and make('fudge-authors', 'pos').name == 'fudge-authors'
+    )
 
 def test_a_missing_model_names_its_command(tmp_path, monkeypatch):
     monkeypatch.chdir(tmp_path)
-    with pytest.raises(BadInput, match='dlm-train nowhere-ft-pos --out runs/nowhere-ft-pos'): make_baseline('ft-sample', 'pos', corpus='nowhere')
+    with pytest.raises(BadInput, match='dlm-train nowhere-ft-pos --out runs/nowhere-ft-pos'):
+        make_baseline('ft-sample', 'pos', corpus='nowhere')
 
 def test_models_come_back_from_their_folders(nets, tmp_path):
-    for name, model in dict(ar=nets['ar'], gedi=nets['gedi'], fudge=nets['fudge'], **{'grammar-ft-pos': nets['ft'], 'infill-ar': nets['ft']}).items(): model.save_pretrained(tmp_path/name)
+    for name, model in dict(
+        ar=nets['ar'],
+        gedi=nets['gedi'],
+        fudge=nets['fudge'],
+        **{'grammar-ft-pos': nets['ft'], 'infill-ar': nets['ft']},
+    ).items():
+        model.save_pretrained(tmp_path / name)
     make = lambda m, t, **s: make_baseline(m, t, 'cpu', tmp_path, 'grammar', **s)
-    assert make('gedi', 'semantic').write([FRENCH], 2) == GeDi(nets['ar'], nets['gedi']).write([FRENCH], 2)
-    assert make('fudge', 'semantic').write([FRENCH], 2) == FUDGE(nets['ar'], nets['fudge']).write([FRENCH], 2)
+    assert make('gedi', 'semantic').write([FRENCH], 2) == GeDi(nets['ar'], nets['gedi']).write(
+        [FRENCH], 2
+    )
+    assert make('fudge', 'semantic').write([FRENCH], 2) == FUDGE(nets['ar'], nets['fudge']).write(
+        [FRENCH], 2
+    )
     assert make('ft-search', 'pos').write([TAGS], 2) == FT(nets['ft'], 4).write([TAGS], 2)
-    w = make('fudge', 'pos', weight=1.)
-    assert (w.name, w.model, w.weight) == ('fudge', 'fudge+ar', 1.)
+    w = make('fudge', 'pos', weight=1.0)
+    assert (w.name, w.model, w.weight) == ('fudge', 'fudge+ar', 1.0)
     gap = Infill.parse('The Eagle is a ___{2} near the river .')
-    for name, kind in (('bert', BERT), ('bart', BART)):                                             # shipped
-        w, lm = make_baseline(name, 'infill', 'cpu', corpus='grammar'), kind.from_pretrained(f'grammar-{name}')
+    for name, kind in (('bert', BERT), ('bart', BART)): # shipped
+        w, lm = make_baseline(name, 'infill', 'cpu', corpus='grammar'), kind.from_pretrained(
+            f'grammar-{name}'
+        )
         assert w.model == f'grammar-{name}' and w.write([gap], 2) == ByModel(lm).write([gap], 2)
     assert make_baseline('xlm', 'semantic', 'cpu', corpus='grammar').model == 'grammar-xlm'
-    alone = make_baseline('ft-sample', 'pos', 'cpu', tmp_path/'grammar-ft-pos')                    # the model's own folder
-    assert alone.model == 'grammar-ft-pos' and alone.write([TAGS], 1) == FT(nets['ft']).write([TAGS], 1)
+    alone = make_baseline(
+        'ft-sample', 'pos', 'cpu', tmp_path / 'grammar-ft-pos'
+    ) # the model's own folder
+    assert alone.model == 'grammar-ft-pos' and alone.write([TAGS], 1) == FT(nets['ft']).write(
+        [TAGS], 1
+    )
 
 def test_other_words_are_refused(nets, corpus):
     p = replace(PRESETS['grammar-ar'], model=SMALL)
     other = make_ar(p, corpus[:20], 0)[0]
-    for make in (lambda: FUDGE(other, nets['fudge']), lambda: GeDi(other, nets['gedi']), lambda: FTPoE({PartsOfSpeech: nets['ft']}, other, 1.)):
-        with pytest.raises(BadInput, match='different words'): make()
+    for make in (
+        lambda: FUDGE(other, nets['fudge']),
+        lambda: GeDi(other, nets['gedi']),
+        lambda: FTPoE({PartsOfSpeech: nets['ft']}, other, 1.0),
+    ):
+        with pytest.raises(BadInput, match='different words'):
+            make()
 
-@pytest.mark.parametrize('method, control, says', [
-    ('ft', SemanticContent('food', 'Klingon'), 'Klingon'), ('ft', TAGS & FRENCH, 'no single control'), ('ft', PartsOfSpeech(['NOUN'] * 200), 'no room'),
-    ('fudge', SemanticContent('food', 'Klingon'), 'never seen'), ('gedi', SemanticContent('food', 'Klingon'), 'no code'), ('pplm', SemanticContent('food', 'Klingon'), 'does not know')])
+@pytest.mark.parametrize(
+    'method, control, says',
+    [
+        ('ft', SemanticContent('food', 'Klingon'), 'Klingon'),
+        ('ft', TAGS & FRENCH, 'no single control'),
+        ('ft', PartsOfSpeech(['NOUN'] * 200), 'no room'),
+        ('fudge', SemanticContent('food', 'Klingon'), 'never seen'),
+        ('gedi', SemanticContent('food', 'Klingon'), 'no code'),
+        ('pplm', SemanticContent('food', 'Klingon'), 'does not know'),
+    ],
+)
 def test_bad_controls(nets, method, control, says):
-    w = dict(ft=FT(nets['ft']), fudge=FUDGE(nets['ar'], nets['fudge']), gedi=GeDi(nets['ar'], nets['gedi']), pplm=PPLM(nets['ar']))[method]
-    with pytest.raises(BadInput, match=says): w.write([control])
+    w = dict(
+        ft=FT(nets['ft']),
+        fudge=FUDGE(nets['ar'], nets['fudge']),
+        gedi=GeDi(nets['ar'], nets['gedi']),
+        pplm=PPLM(nets['ar']),
+    )[method]
+    with pytest.raises(BadInput, match=says):
+        w.write([control])
 
 def test_commands(nets, tmp_path, capsys):
-    for name, m in dict(ar=nets['ar'], fudge=nets['fudge']).items(): m.save_pretrained(tmp_path/name)
-    targets, items, out = tmp_path/'t.jsonl', tmp_path/'items.txt', tmp_path/'out.jsonl'
+    for name, m in dict(ar=nets['ar'], fudge=nets['fudge']).items():
+        m.save_pretrained(tmp_path / name)
+    targets, items, out = tmp_path / 't.jsonl', tmp_path / 'items.txt', tmp_path / 'out.jsonl'
     targets.write_text('["food", ":", "French"]\n["food", ":", "Italian"]\n')
     items.write_text('The Eagle is a ___{3} near the river .\n')
-    run = lambda: dlm_control(['semantic', '--targets', str(targets), '--n', '2', '--method', 'fudge', '--model', str(tmp_path), '--out', str(out), '--device', 'cpu'])
+    run = lambda: dlm_control(
+        [
+            'semantic',
+            '--targets',
+            str(targets),
+            '--n',
+            '2',
+            '--method',
+            'fudge',
+            '--model',
+            str(tmp_path),
+            '--out',
+            str(out),
+            '--device',
+            'cpu',
+        ]
+    )
     assert run() == 0
     whole = out.read_bytes()
-    out.write_bytes(whole[:whole.index(b'\n') + 20])                           # cut off in the second row
+    out.write_bytes(whole[: whole.index(b'\n') + 20]) # cut off in the second row
     assert run() == 0
-    strip = lambda data: [{k: v for k, v in json.loads(l).items() if k != 'seconds'} for l in data.decode().splitlines()]
+    strip = lambda data: [
+        {k: v for k, v in json.loads(l).items() if k != 'seconds'}
+        for l in data.decode().splitlines()
+    ]
     assert strip(out.read_bytes()) == strip(whole)
-    assert [r['texts'] for r in read_rows(out)] == FUDGE(nets['ar'], nets['fudge'], **TUNED['fudge', 'semantic']).write([FRENCH, SemanticContent('food', 'Italian')], 2)
-    assert dlm_infill(['--items', str(items), '--n', '2', '--method', 'ar-left', '--model', str(tmp_path/'ar'), '--out', str(tmp_path/'gaps.jsonl'), '--device', 'cpu']) == 0
-    row, = read_rows(tmp_path/'gaps.jsonl')
+    assert [r['texts'] for r in read_rows(out)] == FUDGE(
+        nets['ar'], nets['fudge'], **TUNED['fudge', 'semantic']
+    ).write([FRENCH, SemanticContent('food', 'Italian')], 2)
+    assert (
+        dlm_infill(
+            [
+                '--items',
+                str(items),
+                '--n',
+                '2',
+                '--method',
+                'ar-left',
+                '--model',
+                str(tmp_path / 'ar'),
+                '--out',
+                str(tmp_path / 'gaps.jsonl'),
+                '--device',
+                'cpu',
+            ]
+        )
+        == 0
+    )
+    (row,) = read_rows(tmp_path / 'gaps.jsonl')
     assert all(len(g[0].split()) == 3 for g in row['gaps']) and row['method'] == 'ar-left'
     capsys.readouterr()
-    assert dlm_control(['pos', '--n', '1', '--method', 'pplm', '--model', str(tmp_path), '--out', str(tmp_path/'no.jsonl')]) == 2
+    assert (
+        dlm_control(
+            [
+                'pos',
+                '--n',
+                '1',
+                '--method',
+                'pplm',
+                '--model',
+                str(tmp_path),
+                '--out',
+                str(tmp_path / 'no.jsonl'),
+            ]
+        )
+        == 2
+    )
     assert 'pplm cannot do pos' in capsys.readouterr().err
 
 def test_all_may_stand_among_other_methods(tmp_path):
-    with pytest.raises(BadInput, match="no method 'nonsense'"): reproduce('quick', methods='all,nonsense', out=str(tmp_path))
+    with pytest.raises(BadInput, match="no method 'nonsense'"):
+        reproduce('quick', methods='all,nonsense', out=str(tmp_path))

@@ -4,7 +4,14 @@ from dataclasses import replace
 import pytest, torch, torch.nn.functional as F
 from diffusion_lm_nb.data import SPECIALS, BadInput, pad_batch
 from diffusion_lm_nb.denoiser import DiffusionLM
-from diffusion_lm_nb.guidance import All, ByClassifier, Control, LatentGuide, NoisyClassifier, condition
+from diffusion_lm_nb.guidance import (
+    All,
+    ByClassifier,
+    Control,
+    LatentGuide,
+    NoisyClassifier,
+    condition,
+)
 from diffusion_lm_nb.training import PRESETS, fit, keyed_generator
 
 WORDS = SPECIALS + 'The Eagle is a cheap pub near the river .'.split()
@@ -22,9 +29,11 @@ def classifier(lm):
 
 class Wish(Control):
     "What a test wants it to want."
-    def __init__(self, key='cheap', n=None, given=None, least=1): self.label_key, self.n, self.given, self.min_words = key, n, given or {}, least
+    def __init__(self, key='cheap', n=None, given=None, least=1):
+        self.label_key, self.n, self.given, self.min_words = key, n, given or {}, least
     def plan(self, lm, gen): return self.n, self.given
-    def log_prob(self, logp, mask): return logp[:, :, self.vocab.ids['cheap']].logsumexp(1).clamp(max=0)
+    def log_prob(self, logp, mask):
+        return logp[:, :, self.vocab.ids['cheap']].logsumexp(1).clamp(max=0)
     def check(self, words): return self.label_key in words
 
 def complaint(f, *args, **kwargs):
@@ -34,16 +43,30 @@ def complaint(f, *args, **kwargs):
 
 # --- condition
 
-def random_wish(gen, places, vocab): # a random decision tree over places -> log P of beliefs, does a text obey?
+def random_wish(
+    gen,
+    places,
+    vocab, # a random decision tree over places -> log P of beliefs, does a text obey?
+):
     def grow(left):
-        if not left or torch.rand(1, generator=gen) < .2: return bool(torch.rand(1, generator=gen) < .5)
+        if not left or torch.rand(1, generator=gen) < 0.2:
+            return bool(torch.rand(1, generator=gen) < 0.5)
         i = left[int(torch.randint(len(left), (1,), generator=gen))]
-        return i, [grow([j for j in left if j != i]) if torch.rand(1, generator=gen) < .7 else False for _ in range(vocab)]
+        return i, [
+            grow([j for j in left if j != i]) if torch.rand(1, generator=gen) < 0.7 else False
+            for _ in range(vocab)
+        ]
+
     tree = grow(list(range(places)))
+
     def prob(p, node): # (batch, places, vocab)
-        if isinstance(node, bool): return p.new_ones(len(p)) * node
+        if isinstance(node, bool):
+            return p.new_ones(len(p)) * node
         return sum(p[:, node[0], w] * prob(p, child) for w, child in enumerate(node[1]))
-    def obeys(text, node=tree): return node if isinstance(node, bool) else obeys(text, node[1][text[node[0]]])
+
+    def obeys(text, node=tree):
+        return node if isinstance(node, bool) else obeys(text, node[1][text[node[0]]])
+
     return lambda l: (prob(l.exp(), tree) + 0 * l.exp().sum((1, 2))).log(), obeys
 
 def random_beliefs(gen, batch, places, vocab): # some words cannot stand, some places are known
@@ -67,26 +90,44 @@ def test_condition_is_bayes_rule(seed):
     places, vocab = (int(torch.randint(lo, hi, (1,), generator=gen)) for lo, hi in ((1, 5), (2, 5)))
     logp, (log_prob, obeys) = random_beliefs(gen, 3, places, vocab), random_wish(gen, places, vocab)
     q = condition(log_prob, logp)
-    assert torch.isfinite(q).all() and (q >= 0).all() and torch.allclose(q.sum(-1), torch.ones_like(q[..., 0]))
+    assert (
+        torch.isfinite(q).all()
+        and (q >= 0).all()
+        and torch.allclose(q.sum(-1), torch.ones_like(q[..., 0]))
+    )
     assert (q[logp == -math.inf] == 0).all()
-    assert torch.allclose(condition(log_prob, logp, 0.), logp.exp(), atol=1e-12)
+    assert torch.allclose(condition(log_prob, logp, 0.0), logp.exp(), atol=1e-12)
     for row in range(3):
         P, truth = bayes(logp[row], obeys)
-        assert torch.allclose(q[row], logp[row].exp() if truth is None else truth, atol=1e-9), 'impossible: unchanged; else Bayes'
-        assert torch.equal(q[row:row + 1], condition(log_prob, logp[row:row + 1])), 'a row feels another'
+        assert torch.allclose(
+            q[row], logp[row].exp() if truth is None else truth, atol=1e-9
+        ), 'impossible: unchanged; else Bayes'
+        assert torch.equal(
+            q[row : row + 1], condition(log_prob, logp[row : row + 1])
+        ), 'a row feels another'
         if truth is not None:
-            kl = torch.where(q[row] > 0, q[row] * (q[row].clamp(min=1e-300).log() - logp[row]), 0.).nan_to_num().sum()
+            kl = (
+                torch.where(q[row] > 0, q[row] * (q[row].clamp(min=1e-300).log() - logp[row]), 0.0)
+                .nan_to_num()
+                .sum()
+            )
             assert kl <= -P.log() + 1e-9, 'moved further than the wish costs'
 
 def test_impossible_wishes_change_nothing():
-    in_logs = lambda l: l[..., 2].logsumexp(1)                            # log P is finite to a float: words that cannot stand are at −1e4
+    in_logs = lambda l: l[..., 2].logsumexp(
+        1
+    ) # log P is finite to a float: words that cannot stand are at −1e4
     for places in (1, 4):
         logp = random_beliefs(keyed_generator(4), 3, places, 4)
         logp[..., 2] = -math.inf
         logp = logp.log_softmax(-1)
         assert torch.allclose(condition(in_logs, logp), logp.exp())
-    tiny = torch.tensor([[[0., -60.], [0., -60.]]])                       # so unlikely that P is 0 to a float, and its slope infinite
-    assert torch.equal(condition(lambda l: (1 - (1 - l[..., 1].exp()).prod(-1)).log(), tiny), tiny.exp())
+    tiny = torch.tensor(
+        [[[0.0, -60.0], [0.0, -60.0]]]
+    ) # so unlikely that P is 0 to a float, and its slope infinite
+    assert torch.equal(
+        condition(lambda l: (1 - (1 - l[..., 1].exp()).prod(-1)).log(), tiny), tiny.exp()
+    )
 
 def test_more_strength_more_obedience():
     logp = random_beliefs(keyed_generator(1), 50, 4, 4)
@@ -120,26 +161,42 @@ def test_refine_does_not_feel_the_batch(lm, classifier, fresh):
     guide = LatentGuide(classifier, fresh=fresh)
     x, mean, var, t, mask = latents(lm)
     y, mean2, _, _, mask2 = latents(lm, seed=1)
-    for a, b in ((y, x), (mean2, mean), (mask2, mask)): a[0] = b[0]      # the first text again, among others
+    for a, b in ((y, x), (mean2, mean), (mask2, mask)):
+        a[0] = b[0] # the first text again, among others
     wish = ByClassifier(Wish(), guide)
     one = guide.refine(lm, x, mean, var, t, mask, [wish] * 5)
-    two = guide.refine(lm, y, mean2, var, t, mask2, [wish, None, wish & ByClassifier(Wish('pub'), guide), wish, None])
+    two = guide.refine(
+        lm,
+        y,
+        mean2,
+        var,
+        t,
+        mask2,
+        [wish, None, wish & ByClassifier(Wish('pub'), guide), wish, None],
+    )
     assert torch.equal(one[0], two[0]) and not torch.equal(one[1], two[1])
 
 def test_refine_climbs_the_objective(lm, classifier):
-    guide = LatentGuide(classifier, fluency=.01, lr=.002, inner=1)
+    guide = LatentGuide(classifier, fluency=0.01, lr=0.002, inner=1)
     x, mean, var, t, mask = latents(lm)
-    var = torch.full_like(var, .05)
+    var = torch.full_like(var, 0.05)
     wish = ByClassifier(Wish(), guide)
     index = guide.wishes([wish] * 5)
-    before, after = (guide.objective(z, mean, var, t.expand(5), mask, index) for z in (x, guide.refine(lm, x, mean, var, t, mask, [wish] * 5)))
+    before, after = (
+        guide.objective(z, mean, var, t.expand(5), mask, index)
+        for z in (x, guide.refine(lm, x, mean, var, t, mask, [wish] * 5))
+    )
     assert (after > before).all()
-    fluent = LatentGuide(classifier, fluency=100., lr=.01)
+    fluent = LatentGuide(classifier, fluency=100.0, lr=0.01)
     near = lambda z: ((z - mean) ** 2).sum((1, 2))
-    assert (near(fluent.refine(lm, x, mean, var, t, mask, [ByClassifier(Wish(), fluent)] * 5)) < near(x)).all(), 'not pulled to the mean'
-    for stop, moves in ((.5, False), (.3, True)):
+    assert (
+        near(fluent.refine(lm, x, mean, var, t, mask, [ByClassifier(Wish(), fluent)] * 5)) < near(x)
+    ).all(), 'not pulled to the mean'
+    for stop, moves in ((0.5, False), (0.3, True)):
         guide = LatentGuide(classifier, stop=stop)
-        assert (guide.refine(lm, x, mean, var, t, mask, [ByClassifier(Wish(), guide)] * 5) != x).any() == moves
+        assert (
+            guide.refine(lm, x, mean, var, t, mask, [ByClassifier(Wish(), guide)] * 5) != x
+        ).any() == moves
 
 def test_several_labels_add_up(lm, classifier):
     x, _, _, t, mask = latents(lm)
@@ -150,15 +207,19 @@ def test_several_labels_add_up(lm, classifier):
 
 def test_pads_are_not_read(lm, classifier):
     x, _, _, t, mask = latents(lm)
-    y = torch.where(mask[..., None], x, 9.)
-    assert torch.equal(classifier.logits(x, t.expand(5), mask), classifier.logits(y, t.expand(5), mask))
+    y = torch.where(mask[..., None], x, 9.0)
+    assert torch.equal(
+        classifier.logits(x, t.expand(5), mask), classifier.logits(y, t.expand(5), mask)
+    )
 
 def test_alone_as_together(lm, classifier):
     guide = LatentGuide(classifier)
     wish = ByClassifier(Wish(), guide)
     controls = [wish if i % 2 else None for i in range(5)]
     together = lm.sample(5, controls, steps=4, seed=1)
-    assert [lm.sample(1, c, steps=4, seed=1, first=i)[0] for i, c in enumerate(controls)] == together
+    assert [
+        lm.sample(1, c, steps=4, seed=1, first=i)[0] for i, c in enumerate(controls)
+    ] == together
 
 # --- the classifier
 
@@ -170,29 +231,57 @@ def test_save_and_load(lm, classifier, tmp_path):
     assert torch.equal(again.logits(x, t.expand(5), mask), classifier.logits(x, t.expand(5), mask))
     assert ByClassifier(Wish(('food', 'French')), LatentGuide(again)).bind(lm).label == 0
 
-def test_places_differ_before_training(lm, classifier): # else all are the surest at once, and nothing is learnt
+def test_places_differ_before_training(
+    lm,
+    classifier, # else all are the surest at once, and nothing is learnt
+):
     x, _, _, t, mask = latents(lm)
-    slope, = torch.autograd.grad(classifier.log_prob(x.requires_grad_(), t.expand(5), mask, torch.zeros(5, dtype=int)).sum(), x)
+    (slope,) = torch.autograd.grad(
+        classifier.log_prob(x.requires_grad_(), t.expand(5), mask, torch.zeros(5, dtype=int)).sum(),
+        x,
+    )
     assert (slope.abs().amax((1, 2)) > 1e-3).all()
 
 def test_it_learns(lm):
     torch.manual_seed(0)
-    clf = NoisyClassifier.for_model(lm, ['cheap'], width=32, layers=1, dropout=0.)
+    clf = NoisyClassifier.for_model(lm, ['cheap'], width=32, layers=1, dropout=0.0)
+
     def batch_at(step):
         gen = keyed_generator(3, step)
-        ids = torch.randint(4, len(WORDS), (32, 10), generator=gen); ids[:, 0], ids[:, -1] = 0, 1
-        return ids, torch.ones_like(ids).bool(), gen, (ids == lm.vocab.ids['cheap']).any(1, keepdim=True).float()
-    fit(clf, batch_at, replace(PRESETS['grammar'], steps=80, lr=1e-2, warmup=10, ema=.95), device='cpu', quiet=True)
+        ids = torch.randint(4, len(WORDS), (32, 10), generator=gen)
+        ids[:, 0], ids[:, -1] = 0, 1
+        return (
+            ids,
+            torch.ones_like(ids).bool(),
+            gen,
+            (ids == lm.vocab.ids['cheap']).any(1, keepdim=True).float(),
+        )
+
+    fit(
+        clf,
+        batch_at,
+        replace(PRESETS['grammar'], steps=80, lr=1e-2, warmup=10, ema=0.95),
+        device='cpu',
+        quiet=True,
+    )
     ids, mask, _, y = batch_at(10_000)
-    with torch.no_grad(): right = ((clf.eval().logits(lm.emb.E[ids], torch.zeros(32), mask) > 0) == y.bool()).float().mean()
-    assert right > .9
+    with torch.no_grad():
+        right = (
+            ((clf.eval().logits(lm.emb.E[ids], torch.zeros(32), mask) > 0) == y.bool())
+            .float()
+            .mean()
+        )
+    assert right > 0.9
 
 def test_a_classifier_of_another_model_is_refused(lm, classifier):
     guide = LatentGuide(classifier)
     torch.manual_seed(5)
-    for other in (DiffusionLM(WORDS, length=16, width=32, layers=1), DiffusionLM(WORDS + ['more'], length=16, width=32, layers=1)):
+    for other in (
+        DiffusionLM(WORDS, length=16, width=32, layers=1),
+        DiffusionLM(WORDS + ['more'], length=16, width=32, layers=1),
+    ):
         assert 'another model' in complaint(other.sample, 1, ByClassifier(Wish(), guide), steps=1)
-    later = DiffusionLM(WORDS, length=16, width=32, layers=1, schedule_args=dict(mu=-2.))
+    later = DiffusionLM(WORDS, length=16, width=32, layers=1, schedule_args=dict(mu=-2.0))
     later.emb.load_state_dict(lm.emb.state_dict())
     assert 'another model' in complaint(later.sample, 1, ByClassifier(Wish(), guide), steps=1)
     assert 'does not know' in complaint(ByClassifier, Wish('bistro'), guide)
@@ -203,9 +292,17 @@ def test_and_is_flat_and_asks_all_parts(lm, classifier):
     guide = LatentGuide(classifier)
     a, b, c = Wish(least=2), Wish(n=7), ByClassifier(Wish('pub', least=3), guide)
     both = a & (b & c)
-    assert both.parts == [a, b, c] and both.min_words == 3 and both.guide is guide and both.labels_for(guide) == [2]
+    assert (
+        both.parts == [a, b, c]
+        and both.min_words == 3
+        and both.guide is guide
+        and both.labels_for(guide) == [2]
+    )
     assert (a & b).guide is None and (c & ByClassifier(Wish(), guide)).labels_for(guide) == [2, 1]
-    assert All(a, Wish(given={1: 'pub'}), Wish(given={1: 'pub', 2: '.'})).plan(lm, None) == (None, {1: 'pub', 2: '.'})
+    assert All(a, Wish(given={1: 'pub'}), Wish(given={1: 'pub', 2: '.'})).plan(lm, None) == (
+        None,
+        {1: 'pub', 2: '.'},
+    )
     assert not both.check(['pub']) and not both.check(['cheap']) and both.check(['cheap', 'pub'])
 
 def test_and_conditions_in_order(lm):
@@ -216,11 +313,18 @@ def test_and_conditions_in_order(lm):
     first = a.posterior(logp, None)
     q = (a & b).posterior(logp, None)
     assert torch.allclose(q, b.posterior(first.log(), None), atol=1e-6) and (q[..., 0] == 0).all()
-    assert torch.allclose(q[:, 0, lm.vocab.ids['pub']], torch.ones(2)) and not torch.allclose(q[:, 1], logp[:, 1].exp())
+    assert torch.allclose(q[:, 0, lm.vocab.ids['pub']], torch.ones(2)) and not torch.allclose(
+        q[:, 1], logp[:, 1].exp()
+    )
 
 def test_contradictions_are_said(lm, classifier):
     assert 'joins controls' in complaint(lambda: Wish() & 'cheap')
     assert 'disagree on the length' in complaint(lm.sample, 1, Wish(n=7) & Wish(n=8))
     assert 'cannot hold the 9' in complaint(lm.sample, 1, Wish(n=7) & Wish(least=9))
-    assert 'different words at place 2' in complaint(lm.sample, 1, Wish(given={1: 'pub'}) & Wish(given={1: 'river'}))
-    assert 'two different classifiers' in complaint(lambda: ByClassifier(Wish(), LatentGuide(classifier)) & ByClassifier(Wish(), LatentGuide(classifier)))
+    assert 'different words at place 2' in complaint(
+        lm.sample, 1, Wish(given={1: 'pub'}) & Wish(given={1: 'river'})
+    )
+    assert 'two different classifiers' in complaint(
+        lambda: ByClassifier(Wish(), LatentGuide(classifier))
+        & ByClassifier(Wish(), LatentGuide(classifier))
+    )

@@ -22,7 +22,9 @@ def nets(corpus):
     out = {}
     for name in NAMES:
         torch.manual_seed(0)
-        p = replace(PRESETS[f'grammar-{name}'], model=PRESETS[f'grammar-{name}'].model | SMALL, batch_size=8)
+        p = replace(
+            PRESETS[f'grammar-{name}'], model=PRESETS[f'grammar-{name}'].model | SMALL, batch_size=8
+        )
         out[name] = KINDS[p.kind](p, corpus, 0)[0].eval().requires_grad_(False)
     return out
 
@@ -41,19 +43,33 @@ def test_causal_models_do_not_look_ahead(nets):
         v = nets[name].vocab
         a, b = (torch.tensor([v.encode(SENTENCE[:6] + rest)]) for rest in (SENTENCE[6:], OTHER))
         x, y = (nets[name].net(input_ids=i[:, :9]).logits for i in (a, b))
-        assert torch.allclose(x[:, :7], y[:, :7], atol=1e-5) and not torch.allclose(x[:, 7], y[:, 7], atol=1e-3)
+        assert torch.allclose(x[:, :7], y[:, :7], atol=1e-5) and not torch.allclose(
+            x[:, 7], y[:, 7], atol=1e-3
+        )
 
 def test_masked_models_look_both_ways(nets):
-    for name, rows in (('bert', lambda w: nets['bert'].rows([(w, None)])), ('xlm', lambda w: nets['xlm'].rows([(None, w)]))):
-        a, b = (nets[name].logits(*rows(['MASK'] + SENTENCE[1:-1] + [last]))[0, 1] for last in ('.', 'pub'))
+    for name, rows in (
+        ('bert', lambda w: nets['bert'].rows([(w, None)])),
+        ('xlm', lambda w: nets['xlm'].rows([(None, w)])),
+    ):
+        a, b = (
+            nets[name].logits(*rows(['MASK'] + SENTENCE[1:-1] + [last]))[0, 1]
+            for last in ('.', 'pub')
+        )
         assert not torch.allclose(a, b, atol=1e-4), name
 
 def test_clm_of_xlm_does_not_look_ahead(nets):
-    a, b = (nets['xlm'].logits(*nets['xlm'].rows([(None, SENTENCE[:-1] + [last])]), causal=True)[0] for last in ('.', 'pub'))
+    a, b = (
+        nets['xlm'].logits(*nets['xlm'].rows([(None, SENTENCE[:-1] + [last])]), causal=True)[0]
+        for last in ('.', 'pub')
+    )
     assert torch.allclose(a[:10], b[:10], atol=1e-5) and not torch.allclose(a[10], b[10], atol=1e-3)
 
 def test_tlm_sees_the_meaning(nets):
-    a, b = (nets['xlm'].logits(*nets['xlm'].rows([([('price', p)], SENTENCE)]))[0, -3] for p in ('cheap', 'high'))
+    a, b = (
+        nets['xlm'].logits(*nets['xlm'].rows([([('price', p)], SENTENCE)]))[0, -3]
+        for p in ('cheap', 'high')
+    )
     assert not torch.allclose(a, b, atol=1e-5)
 
 def test_padding_changes_nothing(nets):
@@ -61,10 +77,20 @@ def test_padding_changes_nothing(nets):
     for name in ('gpt', 'gpt2'):
         alone, together = nets[name].nats([short])[0], nets[name].nats([short, long])[0]
         assert abs(alone - together) < 1e-3, name
-    for name, rows in (('bert', lambda ts: nets['bert'].rows([(t, None) for t in ts])), ('xlm', lambda ts: nets['xlm'].rows([(MEANING, t) for t in ts]))):
+    for name, rows in (
+        ('bert', lambda ts: nets['bert'].rows([(t, None) for t in ts])),
+        ('xlm', lambda ts: nets['xlm'].rows([(MEANING, t) for t in ts])),
+    ):
         n = rows([short])[0].shape[1]
-        assert torch.allclose(nets[name].logits(*rows([short]))[0], nets[name].logits(*rows([short, long]))[0, :n], atol=1e-4), name
-    alone, together = (nets['bart'].token_nats(*nets['bart'].rows([(t, t) for t in ts]))[0, :5] for ts in ([short], [short, long]))
+        assert torch.allclose(
+            nets[name].logits(*rows([short]))[0],
+            nets[name].logits(*rows([short, long]))[0, :n],
+            atol=1e-4,
+        ), name
+    alone, together = (
+        nets['bart'].token_nats(*nets['bart'].rows([(t, t) for t in ts]))[0, :5]
+        for ts in ([short], [short, long])
+    )
     assert torch.allclose(alone, together, atol=1e-4)
 
 # --- what is asked for
@@ -72,17 +98,24 @@ def test_padding_changes_nothing(nets):
 def test_gpt_forms():
     assert input_forms('classification', ['a']) == [['START', 'a', 'EXTRACT']]
     assert input_forms('entailment', ['a'], ['b']) == [['START', 'a', 'DELIM', 'b', 'EXTRACT']]
-    assert input_forms('similarity', ['a'], ['b']) == [['START', *x, 'EXTRACT'] for x in (('a', 'DELIM', 'b'), ('b', 'DELIM', 'a'))]
-    with pytest.raises(BadInput, match='no task'): input_forms('poetry', ['a'], ['b'])
+    assert input_forms('similarity', ['a'], ['b']) == [
+        ['START', *x, 'EXTRACT'] for x in (('a', 'DELIM', 'b'), ('b', 'DELIM', 'a'))
+    ]
+    with pytest.raises(BadInput, match='no task'):
+        input_forms('poetry', ['a'], ['b'])
 
 def test_masking_is_80_10_10():
     ids = torch.randint(4, 50, (400, 200), generator=keyed_generator(0))
-    seen, targets = mask_words(ids, ids > 10, .15, 50, 50, keyed_generator(1))
+    seen, targets = mask_words(ids, ids > 10, 0.15, 50, 50, keyed_generator(1))
     chosen = targets >= 0
-    assert not chosen[ids <= 10].any() and (targets[chosen] == ids[chosen]).all() and (seen[~chosen] == ids[~chosen]).all()
-    assert abs(chosen[ids > 10].float().mean() - .15) < .01
+    assert (
+        not chosen[ids <= 10].any()
+        and (targets[chosen] == ids[chosen]).all()
+        and (seen[~chosen] == ids[~chosen]).all()
+    )
+    assert abs(chosen[ids > 10].float().mean() - 0.15) < 0.01
     masked, same = (seen == 50)[chosen].float().mean(), (seen == ids)[chosen].float().mean()
-    assert abs(masked - .8) < .01 and abs(same - .1 - .1 / 46) < .01
+    assert abs(masked - 0.8) < 0.01 and abs(same - 0.1 - 0.1 / 46) < 0.01
 
 def test_next_sentence_is_what_it_says(nets):
     bert = nets['bert']
@@ -92,58 +125,97 @@ def test_next_sentence_is_what_it_says(nets):
     for seed in range(60):
         ids, mask, segments, targets, answer = bert.batch(texts, keyed_generator(seed))
         for k, a in enumerate(answer.tolist()):
-            b = torch.where(targets[k] >= 0, targets[k], ids[k])[segments[k] == 1].tolist()[:-1]     # as it was before hiding
-            if a == -100: assert not b
-            else: assert second[tuple(bert.vocab.words[i] for i in b)] == (k if a == 0 else 1 - k)
+            b = torch.where(targets[k] >= 0, targets[k], ids[k])[segments[k] == 1].tolist()[
+                :-1
+            ] # as it was before hiding
+            if a == -100:
+                assert not b
+            else:
+                assert second[tuple(bert.vocab.words[i] for i in b)] == (k if a == 0 else 1 - k)
             seen.add(a)
     assert seen == {-100, 0, 1}
 
 def test_positions_begin_again_in_the_second_language(nets):
     ids, mask, langs, positions = nets['xlm'].rows([(MEANING, SENTENCE), (None, SENTENCE[:3])])
     n = len(mr_words(MEANING)) + 2
-    assert positions[0].tolist() == [*range(n), *range(len(SENTENCE) + 2)] and langs[0].tolist() == [0] * n + [1] * (len(SENTENCE) + 2)
-    assert langs[1, :5].tolist() == [1] * 5 and positions[1, :5].tolist() == [0, 1, 2, 3, 4] and not mask[1, 5:].any()
+    assert positions[0].tolist() == [*range(n), *range(len(SENTENCE) + 2)] and langs[
+        0
+    ].tolist() == [0] * n + [1] * (len(SENTENCE) + 2)
+    assert (
+        langs[1, :5].tolist() == [1] * 5
+        and positions[1, :5].tolist() == [0, 1, 2, 3, 4]
+        and not mask[1, 5:].any()
+    )
 
 def test_meanings_stay_readable_where_texts_are_hidden(corpus):
-    lm = XLM(Vocab.from_texts([e.words for e in corpus], 0).words, 'tlm', gaps=1., **SMALL)
+    lm = XLM(Vocab.from_texts([e.words for e in corpus], 0).words, 'tlm', gaps=1.0, **SMALL)
     shares = []
     for k in range(30):
-        ids, mask, langs, _, targets, _ = lm.batch(corpus[8 * k:8 * k + 8], keyed_generator(k))
-        for of in (langs == 0, langs == 1): shares.append((((targets >= 0) & of).sum(1) / (mask & of & (ids > 3)).sum(1).clamp(min=1)).tolist())
+        ids, mask, langs, _, targets, _ = lm.batch(corpus[8 * k : 8 * k + 8], keyed_generator(k))
+        for of in (langs == 0, langs == 1):
+            shares.append(
+                (
+                    ((targets >= 0) & of).sum(1) / (mask & of & (ids > 3)).sum(1).clamp(min=1)
+                ).tolist()
+            )
     meaning, text = (torch.tensor(sum(s, [])) for s in (shares[::2], shares[1::2]))
-    assert abs(meaning.mean() - .15) < .03 and .4 < text.mean() < .6 and text.max() > .9
+    assert abs(meaning.mean() - 0.15) < 0.03 and 0.4 < text.mean() < 0.6 and text.max() > 0.9
 
 def test_part_of_a_meaning(nets):
     lm, kept = nets['xlm'], []
-    assert lm.partial == .5
-    for k in range(200): kept.append(lm.part(MEANING, keyed_generator(k)))
-    assert all(p and [x for x in MEANING if x in p] == p for p in kept) and .4 < sum(p == MEANING for p in kept) / 200 < .6
-    assert {len(p) for p in kept} == {1, 2, 3, 4} and lm.part(MEANING[:1], keyed_generator(0)) == MEANING[:1]
+    assert lm.partial == 0.5
+    for k in range(200):
+        kept.append(lm.part(MEANING, keyed_generator(k)))
+    assert (
+        all(p and [x for x in MEANING if x in p] == p for p in kept)
+        and 0.4 < sum(p == MEANING for p in kept) / 200 < 0.6
+    )
+    assert {len(p) for p in kept} == {1, 2, 3, 4} and lm.part(
+        MEANING[:1], keyed_generator(0)
+    ) == MEANING[:1]
     assert sum(lm.length_counts) == 400
 
 def test_order_of_filling(nets):
     asked = []
+
     class Lm: # sure of the last place
         vocab, writable = Vocab('START END UNK PAD a b c MASK'.split()), 7
+
         def logits(self, ids):
             asked.append((ids[0] == 7).nonzero()[:, 0].tolist())
-            return torch.zeros(1, ids.shape[1], 8).index_put((torch.tensor(0), torch.tensor(ids.shape[1] - 1), torch.tensor(4)), torch.tensor(9.))
+            return torch.zeros(1, ids.shape[1], 8).index_put(
+                (torch.tensor(0), torch.tensor(ids.shape[1] - 1), torch.tensor(4)),
+                torch.tensor(9.0),
+            )
+
     for order, left in (('surest', [0, 1]), ('left', [1, 2])):
         asked.clear()
         out = fill_rows(Lm(), torch.full((1, 3), 7), (), keyed_generator(0), order)
         assert asked[1] == left and ((out >= 4) & (out < 7)).all()
-    with pytest.raises(BadInput, match='no order'): nets['bert'].fill([None], order='best')
+    with pytest.raises(BadInput, match='no order'):
+        nets['bert'].fill([None], order='best')
 
 def test_prompt_is_free_and_text_is_not(nets):
     ids = torch.tensor([nets['gpt2'].prompt(MEANING) + nets['gpt2'].vocab.encode(SENTENCE)[1:]])
     nats = nets['gpt2'].token_nats(ids, torch.ones_like(ids).bool())[0]
     n = len(mr_words(MEANING))
-    assert (nats[:n] == 0).all() and (nats[n:] > 0).all() and abs(nats.sum() - nets['gpt2'].nats([SENTENCE], [MEANING])[0]) < 1e-3
+    assert (
+        (nats[:n] == 0).all()
+        and (nats[n:] > 0).all()
+        and abs(nats.sum() - nets['gpt2'].nats([SENTENCE], [MEANING])[0]) < 1e-3
+    )
 
 def test_nats_are_a_distribution_over_texts(nets):
     "The chance of all first words, END among them, is one."
     v = nets['gpt'].vocab
-    p = torch.exp(-torch.tensor([nets['gpt'].token_nats(torch.tensor([[v.start, k]]), torch.ones(1, 2).bool())[0, 0] for k in range(len(v))]))
+    p = torch.exp(
+        -torch.tensor(
+            [
+                nets['gpt'].token_nats(torch.tensor([[v.start, k]]), torch.ones(1, 2).bool())[0, 0]
+                for k in range(len(v))
+            ]
+        )
+    )
     assert abs(p.sum() - 1) < 1e-3
 
 # --- noise
@@ -154,16 +226,30 @@ def test_noise(name):
     outs = [NOISES[name](both, keyed_generator(s)) for s in range(50)]
     words = [[w for w in o if w != MASK] for o in outs]
     assert any(o != both for o in outs) and outs[7] == NOISES[name](both, keyed_generator(7))
-    if name == 'mask': assert all(len(o) == len(both) and all(a in (b, MASK) for a, b in zip(o, both)) for o in outs)
-    if name in ('permute', 'rotate'): assert all(sorted(o) == sorted(both) for o in outs)
-    if name == 'permute': assert {tuple(o) for o in outs} == {tuple(both), tuple(OTHER + SENTENCE)}
-    if name == 'rotate': assert all(o + o != both + both and ' '.join(both) in ' '.join(o + o) for o in outs if o != both)
+    if name == 'mask':
+        assert all(
+            len(o) == len(both) and all(a in (b, MASK) for a, b in zip(o, both)) for o in outs
+        )
+    if name in ('permute', 'rotate'):
+        assert all(sorted(o) == sorted(both) for o in outs)
+    if name == 'permute':
+        assert {tuple(o) for o in outs} == {tuple(both), tuple(OTHER + SENTENCE)}
+    if name == 'rotate':
+        assert all(
+            o + o != both + both and ' '.join(both) in ' '.join(o + o) for o in outs if o != both
+        )
     if name in ('delete', 'infill'):
-        for w in words: rest = iter(both); assert all(x in rest for x in w)
-    if name == 'infill': assert all(len(w) == len(both) - round(.3 * len(both)) for w in words)
+        for w in words:
+            rest = iter(both)
+            assert all(x in rest for x in w)
+    if name == 'infill':
+        assert all(len(w) == len(both) - round(0.3 * len(both)) for w in words)
 
 def test_empty_spans_put_masks_in():
-    assert any(o.count(MASK) and len(o) > 10 for o in (infill_spans(SENTENCE, keyed_generator(s), .1, .5) for s in range(50)))
+    assert any(
+        o.count(MASK) and len(o) > 10
+        for o in (infill_spans(SENTENCE, keyed_generator(s), 0.1, 0.5) for s in range(50))
+    )
 
 # --- what is written
 
@@ -175,16 +261,31 @@ def test_same_seed_same_text(nets):
 def test_alone_as_together(nets):
     for lm, more in ((nets['gpt'], ()), (nets['gpt2'], (MEANING,))):
         texts = lm.sample(4, *more, seed=2)
-        assert texts[3] == ' '.join(continue_text(lm, lm.prompt(MEANING) if more else [lm.vocab.start], keyed_generator(2, 3)))
+        assert texts[3] == ' '.join(
+            continue_text(
+                lm, lm.prompt(MEANING) if more else [lm.vocab.start], keyed_generator(2, 3)
+            )
+        )
 
 def test_what_is_given_comes_back(nets):
     given = ['The', 'Zorblax', 'is', None, None, 'near', 'Qix', '.']
     for fill in (nets['bert'].fill, lambda w, s: nets['xlm'].fill(w, MEANING, s)):
         out = fill(given, 1)
-        assert [a for a, b in zip(out, given) if b] == [w for w in given if w] and len(out) == len(given) and not {*out} & {MASK, 'START', 'END', 'PAD', 'UNK'}
+        assert (
+            [a for a, b in zip(out, given) if b] == [w for w in given if w]
+            and len(out) == len(given)
+            and not {*out} & {MASK, 'START', 'END', 'PAD', 'UNK'}
+        )
     for size, lengths in ((2, {9}), (None, {*range(7, 18)})):
-        outs = [nets['bart'].write(given[:3] + [None] + given[5:] + ['It', 'is', 'cheap', '.'][:2], size, s) for s in range(6)]
-        assert all(o[:3] == given[:3] and o[-5:] == given[5:] + ['It', 'is'] for o in outs) and {len(o) - 1 for o in outs} <= lengths | {l + 1 for l in lengths}
+        outs = [
+            nets['bart'].write(
+                given[:3] + [None] + given[5:] + ['It', 'is', 'cheap', '.'][:2], size, s
+            )
+            for s in range(6)
+        ]
+        assert all(o[:3] == given[:3] and o[-5:] == given[5:] + ['It', 'is'] for o in outs) and {
+            len(o) - 1 for o in outs
+        } <= lengths | {l + 1 for l in lengths}
 
 def test_open_gap_ends_where_the_text_goes_on(nets, monkeypatch):
     "A decoder that would say the whole sentence fills the gap with what is missing."
@@ -198,12 +299,28 @@ def test_hidden_scores_ask_for_hidden_words_only(nets):
     holes = [[None if i in (4, 8) else w for i, w in enumerate(SENTENCE)]]
     rows = lambda t, _: nets['bert'].rows([(w, None) for w in t])
     r = hidden_scores(nets['bert'], [SENTENCE], holes, rows)
-    logp = nets['bert'].logits(*rows([[MASK if w is None else w for w in holes[0]]], [0]))[0, :, :nets['bert'].writable].log_softmax(-1)
-    assert r['words'] == 2 and abs(r['nats'] + (logp[5, nets['bert'].vocab.ids['cheap']] + logp[9, nets['bert'].vocab.ids['river']]) / 2) < 1e-3
+    logp = (
+        nets['bert']
+        .logits(*rows([[MASK if w is None else w for w in holes[0]]], [0]))[
+            0, :, : nets['bert'].writable
+        ]
+        .log_softmax(-1)
+    )
+    assert (
+        r['words'] == 2
+        and abs(
+            r['nats']
+            + (logp[5, nets['bert'].vocab.ids['cheap']] + logp[9, nets['bert'].vocab.ids['river']])
+            / 2
+        )
+        < 1e-3
+    )
 
 def test_gap_nats_count_the_gap_only(nets):
     r = gap_nats(nets['bart'], [SENTENCE], [(4, 2)])
-    each = nets['bart'].token_nats(*nets['bart'].rows([(SENTENCE[:4] + [MASK] + SENTENCE[6:], SENTENCE)]))[0]
+    each = nets['bart'].token_nats(
+        *nets['bart'].rows([(SENTENCE[:4] + [MASK] + SENTENCE[6:], SENTENCE)])
+    )[0]
     assert r['words'] == 2 and abs(r['nats'] - each[4:6].mean()) < 1e-4
 
 # --- fine-tuning
@@ -216,35 +333,48 @@ def test_classifier_begins_where_the_language_model_ended(nets):
         assert len(c.predict([SENTENCE, OTHER])) == 2
 
 def test_auxiliary_loss_is_weighed(nets):
-    for aux in (0., .5, 2.):
+    for aux in (0.0, 0.5, 2.0):
         c = Classifier.from_lm(nets['gpt'], ['a', 'b'], aux).eval()
         total, parts = c(*c.rows([SENTENCE]), torch.tensor([0]))
-        assert abs(total - parts['l2'] - aux * parts['l1']) < 1e-5 and (parts['l1'] > 0) == (aux > 0)
+        assert abs(total - parts['l2'] - aux * parts['l1']) < 1e-5 and (parts['l1'] > 0) == (
+            aux > 0
+        )
 
 def test_few_labels_are_balanced(corpus):
     few = few_labels(corpus, rating, 5, 0)
-    assert {k: sum(rating(e) == k for e in few) for k in map(rating, few)} == dict.fromkeys({*map(rating, corpus)}, 5)
+    assert {k: sum(rating(e) == k for e in few) for k in map(rating, few)} == dict.fromkeys(
+        {*map(rating, corpus)}, 5
+    )
     assert few == few_labels(corpus, rating, 5, 0) != few_labels(corpus, rating, 5, 1)
 
 # --- batches, saving, complaints
 
 @pytest.mark.parametrize('name', NAMES)
 def test_batch_is_a_function_of_the_step(name, corpus):
-    p = replace(PRESETS[f'grammar-{name}'], model=PRESETS[f'grammar-{name}'].model | SMALL, batch_size=8)
+    p = replace(
+        PRESETS[f'grammar-{name}'], model=PRESETS[f'grammar-{name}'].model | SMALL, batch_size=8
+    )
     at = [KINDS[p.kind](p, corpus, 0)[1] for _ in range(2)]
     at[0](0)
     for a, b in zip(at[0](5), at[1](5)):
-        if isinstance(a, torch.Tensor): assert torch.equal(a, b)
+        if isinstance(a, torch.Tensor):
+            assert torch.equal(a, b)
 
 @pytest.mark.parametrize('name', NAMES)
 def test_a_few_steps_teach_something(name, corpus):
-    p = replace(PRESETS[f'grammar-{name}'], model=PRESETS[f'grammar-{name}'].model | SMALL, batch_size=16, steps=40, warmup=5)
+    p = replace(
+        PRESETS[f'grammar-{name}'],
+        model=PRESETS[f'grammar-{name}'].model | SMALL,
+        batch_size=16,
+        steps=40,
+        warmup=5,
+    )
     torch.manual_seed(0)
     model, at = KINDS[p.kind](p, corpus, 0)
     loss = lambda: sum(float(model.eval()(*at(k))[0].detach()) for k in range(100, 104)) / 4
     before = loss()
     fit(model, at, p, device='cpu', quiet=True)
-    assert loss() < before - .3
+    assert loss() < before - 0.3
 
 @pytest.mark.parametrize('name', NAMES)
 def test_saved_and_loaded(name, nets, tmp_path):
@@ -259,24 +389,50 @@ def test_shipped_translation_model_uses_the_meaning():
     held_out = load_corpus('grammar', 'test')[:60]
     words = [e.words for e in held_out]
     holes = [hide(w, keyed_generator(0, i)) for i, w in enumerate(words)]
-    nats = {(n, see): hidden_scores(lm, words, holes, lambda t, part: lm.rows([((held_out[i].mr if see else None), w) for w, i in zip(t, part)]))['nats']
-            for n in ('grammar-xlm', 'grammar-xlm-mlm') for lm in [XLM.from_pretrained(n).eval()] for see in (False, True)}
-    assert nats['grammar-xlm', True] < .7 * min(v for k, v in nats.items() if k != ('grammar-xlm', True))
+    nats = {
+        (n, see): hidden_scores(
+            lm,
+            words,
+            holes,
+            lambda t, part: lm.rows(
+                [((held_out[i].mr if see else None), w) for w, i in zip(t, part)]
+            ),
+        )['nats']
+        for n in ('grammar-xlm', 'grammar-xlm-mlm')
+        for lm in [XLM.from_pretrained(n).eval()]
+        for see in (False, True)
+    }
+    assert nats['grammar-xlm', True] < 0.7 * min(
+        v for k, v in nats.items() if k != ('grammar-xlm', True)
+    )
 
-@pytest.mark.parametrize('wrong, words', [
-    (lambda n: n['bert'].fill([None] * 70), 'too long'), (lambda n: n['bert'].fill([]), 'at least one place'),
-    (lambda n: n['xlm'].fill([None], [('colour', 'red')]), 'no field'), (lambda n: n['xlm'].fill([None], 'cheap'), 'pairs'),
-    (lambda n: n['gpt2'].sample(1, [('food',)]), 'pairs'), (lambda n: n['bart'].write([None, None, '.']), 'in a row'), (lambda n: n['bart'].write([None, '.'], [1, 2]), 'one a gap'),
-    (lambda n: n['bart'].write(['a'] * 60 + [None]), 'too long'), (lambda n: XLM(n['gpt'].vocab.words, 'xyz'), 'no objective'), (lambda n: BART(n['gpt'].vocab.words, 'melt'), 'no noise'),
-    (lambda n: Classifier('elmo', {}, ['a']), 'no body'), (lambda n: published('elmo'), 'no published model')])
+@pytest.mark.parametrize(
+    'wrong, words',
+    [
+        (lambda n: n['bert'].fill([None] * 70), 'too long'),
+        (lambda n: n['bert'].fill([]), 'at least one place'),
+        (lambda n: n['xlm'].fill([None], [('colour', 'red')]), 'no field'),
+        (lambda n: n['xlm'].fill([None], 'cheap'), 'pairs'),
+        (lambda n: n['gpt2'].sample(1, [('food',)]), 'pairs'),
+        (lambda n: n['bart'].write([None, None, '.']), 'in a row'),
+        (lambda n: n['bart'].write([None, '.'], [1, 2]), 'one a gap'),
+        (lambda n: n['bart'].write(['a'] * 60 + [None]), 'too long'),
+        (lambda n: XLM(n['gpt'].vocab.words, 'xyz'), 'no objective'),
+        (lambda n: BART(n['gpt'].vocab.words, 'melt'), 'no noise'),
+        (lambda n: Classifier('elmo', {}, ['a']), 'no body'),
+        (lambda n: published('elmo'), 'no published model'),
+    ],
+)
 def test_complaints(nets, wrong, words):
-    with pytest.raises(BadInput, match=words) as e: wrong(nets)
+    with pytest.raises(BadInput, match=words) as e:
+        wrong(nets)
     assert '\n' not in str(e.value)
 
 def test_texts_without_meanings_are_refused(corpus):
     bare = [Example(e.words) for e in corpus]
     for name in ('xlm', 'gpt2'):
-        with pytest.raises(BadInput, match='meaning representations'): KINDS[name](PRESETS[f'grammar-{name}'], bare, 0)
+        with pytest.raises(BadInput, match='meaning representations'):
+            KINDS[name](PRESETS[f'grammar-{name}'], bare, 0)
 
 def test_one_word_at_least_is_hidden():
     "Also where the smallest number drawn is far above the rate."

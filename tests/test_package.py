@@ -15,7 +15,9 @@ modules = sorted(p.stem for p in package.glob('[a-z]*.py'))
 MB = 2 ** 20
 
 def run(*args, **kwargs): # -> what it printed; the test fails with it where the command does
-    done = subprocess.run([str(a) for a in args], capture_output=True, text=True, timeout=300, **kwargs)
+    done = subprocess.run(
+        [str(a) for a in args], capture_output=True, text=True, timeout=300, **kwargs
+    )
     assert done.returncode == 0, (done.stdout + done.stderr)[-3000:]
     return done.stdout
 
@@ -32,23 +34,34 @@ def texts(): # (file, its text) of every committed text file of ours
 # -- the notebooks are the source
 
 def test_package_is_what_the_notebooks_export(tmp_path):
-    shutil.copytree(repo/'nbs', tmp_path/'nbs', ignore=shutil.ignore_patterns('.ipynb_checkpoints'))
-    for f in ('pyproject.toml', 'settings.ini'): shutil.copy(repo/f, tmp_path)
-    (tmp_path/package.name).mkdir()
-    shutil.copy(package/'__init__.py', tmp_path/package.name)
+    shutil.copytree(
+        repo / 'nbs', tmp_path / 'nbs', ignore=shutil.ignore_patterns('.ipynb_checkpoints')
+    )
+    for f in ('pyproject.toml', 'settings.ini'):
+        shutil.copy(repo / f, tmp_path)
+    (tmp_path / package.name).mkdir()
+    shutil.copy(package / '__init__.py', tmp_path / package.name)
     run(Path(sys.executable).with_name('nbdev-export'), cwd=tmp_path)
     read = lambda folder: {p.name: p.read_text(encoding='utf8') for p in folder.glob('*.py')}
-    ours, exported = read(package), read(tmp_path/package.name)
-    assert sorted(ours) == sorted(exported), 'a module without a notebook, or a notebook without its module'
+    ours, exported = read(package), read(tmp_path / package.name)
+    assert sorted(ours) == sorted(
+        exported
+    ), 'a module without a notebook, or a notebook without its module'
     differ = [f for f in ours if ours[f] != exported[f]]
     assert not differ, f'{", ".join(differ)}: not what the notebooks export; run nbdev-export'
 
 def test_a_module_imports_only_from_earlier_chapters():
-    chapter = {p.stem[3:]: p.stem[:2] for p in (repo/'nbs').glob('[0-9]*.ipynb')}
+    chapter = {p.stem[3:]: p.stem[:2] for p in (repo / 'nbs').glob('[0-9]*.ipynb')}
     for m in set(modules) & set(chapter):
-        for used in re.findall(r'^\s*(?:from \.(\w+) import|import diffusion_lm_nb\.(\w+))', (package/f'{m}.py').read_text(encoding='utf8'), re.M):
+        for used in re.findall(
+            r'^\s*(?:from \.(\w+) import|import diffusion_lm_nb\.(\w+))',
+            (package / f'{m}.py').read_text(encoding='utf8'),
+            re.M,
+        ):
             used = ''.join(used)
-            assert chapter.get(used, '00') < chapter[m], f'{m} (chapter {chapter[m]}) imports {used} (chapter {chapter[used]})'
+            assert (
+                chapter.get(used, '00') < chapter[m]
+            ), f'{m} (chapter {chapter[m]}) imports {used} (chapter {chapter[used]})'
 
 def test_versions_agree(): assert settings['version'] == diffusion_lm_nb.__version__
 
@@ -58,53 +71,118 @@ def test_public_names_are_documented():
         mod = importlib.import_module(f'diffusion_lm_nb.{m}')
         for name in getattr(mod, '__all__', []):
             obj = getattr(mod, name)
-            if not (inspect.isclass(obj) or inspect.isfunction(obj)): continue
-            if not (obj.__doc__ or '').strip() or obj.__doc__.startswith(f'{name}('): bare.append(f'{m}.{name}')
+            if not (inspect.isclass(obj) or inspect.isfunction(obj)):
+                continue
+            if not (obj.__doc__ or '').strip() or obj.__doc__.startswith(f'{name}('):
+                bare.append(f'{m}.{name}')
             if inspect.isclass(obj):
-                bare += [f'{m}.{name}.{k}' for k, v in vars(obj).items() if not k.startswith('_') and inspect.isfunction(v) and not inspect.getdoc(getattr(obj, k))]
+                bare += [
+                    f'{m}.{name}.{k}'
+                    for k, v in vars(obj).items()
+                    if not k.startswith('_')
+                    and inspect.isfunction(v)
+                    and not inspect.getdoc(getattr(obj, k))
+                ]
     assert not bare, f'no docstring: {", ".join(bare)}'
 
 def test_readme_names_what_there_is():
-    text = re.sub(r'<!--.*?-->', '', (repo/'README.md').read_text(encoding='utf8'), flags=re.S)
+    text = re.sub(r'<!--.*?-->', '', (repo / 'README.md').read_text(encoding='utf8'), flags=re.S)
     for m, name in set(re.findall(r'`(\w+)\.(\w+)`', text)):
-        if m not in modules: continue
+        if m not in modules:
+            continue
         obj = getattr(importlib.import_module(f'diffusion_lm_nb.{m}'), name, None)
         assert obj is not None, f'README names {m}.{name}, which is not there'
-    for path in re.findall(r'\]\((?!https?:|#)([^)#\s]+)', text): assert (repo/path).exists(), f'README links to {path}, which is not there'
+    for path in re.findall(r'\]\((?!https?:|#)([^)#\s]+)', text):
+        assert (repo / path).exists(), f'README links to {path}, which is not there'
 
 # -- it installs and imports anywhere
 
-HEAVY = 'nbdev execnb IPython spacy datasets accelerate matplotlib transformers sklearn pandas nltk sacrebleu rouge_score'.split()
+HEAVY = (
+    'nbdev execnb IPython spacy datasets accelerate matplotlib transformers sklearn pandas nltk'
+    ' sacrebleu rouge_score'.split()
+)
 
 def test_import_is_light(tmp_path):
-    out = run(sys.executable, '-c', 'import sys, json, diffusion_lm_nb; print(json.dumps(list(sys.modules)))', cwd=tmp_path, env=os.environ | dict(PYTHONPATH=str(repo)))
-    assert not (heavy := [m for m in HEAVY if m in json.loads(out)]), f'importing diffusion_lm_nb loads {heavy}'
+    out = run(
+        sys.executable,
+        '-c',
+        'import sys, json, diffusion_lm_nb; print(json.dumps(list(sys.modules)))',
+        cwd=tmp_path,
+        env=os.environ | dict(PYTHONPATH=str(repo)),
+    )
+    assert not (
+        heavy := [m for m in HEAVY if m in json.loads(out)]
+    ), f'importing diffusion_lm_nb loads {heavy}'
 
 @pytest.mark.parametrize('script, target', scripts, ids=[s for s, _ in scripts])
 def test_command_answers_help(script, target, tmp_path):
     module, function = target.split(':')
-    if not find_spec(module): pytest.skip(f'{module} is not written yet')
-    assert callable(getattr(importlib.import_module(module), function, None)), f'{module} has no {function}'
-    (tmp_path/script).write_text(f'import sys\nfrom {module} import {function}\nif __name__ == "__main__": sys.exit({function}())\n')   # as pip writes it
-    out = run(sys.executable, tmp_path/script, '--help', cwd=tmp_path, env=os.environ | dict(PYTHONPATH=str(repo)))
+    if not find_spec(module):
+        pytest.skip(f'{module} is not written yet')
+    assert callable(
+        getattr(importlib.import_module(module), function, None)
+    ), f'{module} has no {function}'
+    (tmp_path / script).write_text(
+        f'import sys\nfrom {module} import {function}\nif __name__ == "__main__":'
+        f' sys.exit({function}())\n'
+    ) # as pip writes it
+    out = run(
+        sys.executable,
+        tmp_path / script,
+        '--help',
+        cwd=tmp_path,
+        env=os.environ | dict(PYTHONPATH=str(repo)),
+    )
     assert out.startswith('usage:'), out
 
 @pytest.fixture(scope='module')
 def wheel(tmp_path_factory): # built from the source distribution, so that this is complete too
     tmp = tmp_path_factory.mktemp('build')
-    src = tmp/'src'; src.mkdir()
-    for f in ('setup.py', 'settings.ini', 'pyproject.toml', 'MANIFEST.in', 'README.md', 'LICENSE', 'CHANGELOG.md', 'constraints.txt'): shutil.copy(repo/f, src)
-    shutil.copytree(package, src/package.name, ignore=shutil.ignore_patterns('__pycache__'))
+    src = tmp / 'src'
+    src.mkdir()
+    for f in (
+        'setup.py',
+        'settings.ini',
+        'pyproject.toml',
+        'MANIFEST.in',
+        'README.md',
+        'LICENSE',
+        'CHANGELOG.md',
+        'constraints.txt',
+    ):
+        shutil.copy(repo / f, src)
+    shutil.copytree(package, src / package.name, ignore=shutil.ignore_patterns('__pycache__'))
     run(sys.executable, 'setup.py', '-q', 'sdist', '-d', tmp, cwd=src)
-    run(sys.executable, '-m', 'pip', 'wheel', '-q', '--no-deps', '--no-index', '--no-build-isolation', '-w', tmp, next(tmp.glob('*.tar.gz')))
+    run(
+        sys.executable,
+        '-m',
+        'pip',
+        'wheel',
+        '-q',
+        '--no-deps',
+        '--no-index',
+        '--no-build-isolation',
+        '-w',
+        tmp,
+        next(tmp.glob('*.tar.gz')),
+    )
     return next(tmp.glob('*.whl'))
 
 def test_wheel_holds_the_package_and_nothing_else(wheel):
     names = zipfile.ZipFile(wheel).namelist()
     packed = {n for n in names if '.dist-info/' not in n}
-    assert packed == {p.relative_to(repo).as_posix() for p in package.rglob('*') if p.is_file() and '__pycache__' not in p.parts}
+    assert packed == {
+        p.relative_to(repo).as_posix()
+        for p in package.rglob('*')
+        if p.is_file() and '__pycache__' not in p.parts
+    }
     assert any(n.endswith('.dist-info/licenses/LICENSE') for n in names)
-    entry = ConfigParser(delimiters=['=']); entry.read_string(zipfile.ZipFile(wheel).read(next(n for n in names if n.endswith('entry_points.txt'))).decode())
+    entry = ConfigParser(delimiters=['='])
+    entry.read_string(
+        zipfile.ZipFile(wheel)
+        .read(next(n for n in names if n.endswith('entry_points.txt')))
+        .decode()
+    )
     assert dict(entry['console_scripts']) == dict(scripts)
 
 ELSEWHERE = '''
@@ -117,20 +195,46 @@ if {e2e}:
     assert len(lm.sample(2, steps=2, seed=0)) == 2
 '''
 def test_wheel_works_outside_the_checkout(wheel, tmp_path):
-    target, away = tmp_path/'site', tmp_path/'away'; away.mkdir()
-    run(sys.executable, '-m', 'pip', 'install', '-q', '--no-deps', '--no-index', '--target', target, wheel)
-    run(sys.executable, '-I', '-c', ELSEWHERE.format(target=str(target), e2e=(package/'weights/e2e').is_dir()), cwd=away, env=os.environ | dict(HF_HUB_OFFLINE='1'))
+    target, away = tmp_path / 'site', tmp_path / 'away'
+    away.mkdir()
+    run(
+        sys.executable,
+        '-m',
+        'pip',
+        'install',
+        '-q',
+        '--no-deps',
+        '--no-index',
+        '--target',
+        target,
+        wheel,
+    )
+    run(
+        sys.executable,
+        '-I',
+        '-c',
+        ELSEWHERE.format(target=str(target), e2e=(package / 'weights/e2e').is_dir()),
+        cwd=away,
+        env=os.environ | dict(HF_HUB_OFFLINE='1'),
+    )
 
 @pytest.mark.skipif(os.name == 'nt' or not shutil.which('make'), reason='no make here')
 def test_make_says_which_python_it_needs(tmp_path):
-    shutil.copy(repo/'Makefile', tmp_path)
-    for f in ('setup.py', 'settings.ini', 'pyproject.toml', 'constraints.txt'): (tmp_path/f).touch()
-    old = tmp_path/'old'
-    old.write_text('#!/bin/sh\n[ "$1" = --version ] && echo Python 3.8.1\nexit 1\n'); old.chmod(0o755)
-    for python, says in ((old, '3.11 or newer is needed; this is Python 3.8.1'), ('no-such-python', 'No no-such-python here')):
-        done = subprocess.run(['make', '-s', f'PYTHON={python}', 'test'], cwd=tmp_path, capture_output=True, text=True)
+    shutil.copy(repo / 'Makefile', tmp_path)
+    for f in ('setup.py', 'settings.ini', 'pyproject.toml', 'constraints.txt'):
+        (tmp_path / f).touch()
+    old = tmp_path / 'old'
+    old.write_text('#!/bin/sh\n[ "$1" = --version ] && echo Python 3.8.1\nexit 1\n')
+    old.chmod(0o755)
+    for python, says in (
+        (old, '3.11 or newer is needed; this is Python 3.8.1'),
+        ('no-such-python', 'No no-such-python here'),
+    ):
+        done = subprocess.run(
+            ['make', '-s', f'PYTHON={python}', 'test'], cwd=tmp_path, capture_output=True, text=True
+        )
         assert done.returncode and says in done.stderr, done.stderr
-        assert not (tmp_path/'.venv').exists()
+        assert not (tmp_path / '.venv').exists()
 
 # -- the repository
 
@@ -142,12 +246,17 @@ def test_size_limits():
 
 def test_every_weight_has_its_card():
     for folder in (p.parent for p in package.glob('weights/**/*.safetensors')):
-        assert (folder/'README.md').exists() and (folder/'config.json').exists(), f'{folder.relative_to(repo)} lacks its card or its configuration'
+        assert (folder / 'README.md').exists() and (
+            folder / 'config.json'
+        ).exists(), f'{folder.relative_to(repo)} lacks its card or its configuration'
 
 def test_nothing_of_one_machine_in_the_text():
-    here = re.compile(r'(?<![\w.~*])/(work|root|home|Users)/[\w.]+|pypi[.]org|pythonhosted[.]org|registry[.]npmjs|deb[.]debian[.]org')
+    here = re.compile(
+        r'(?<![\w.~*])/(work|root|home|Users)/[\w.]+|pypi[.]org|pythonhosted[.]org|registry[.]npmjs|deb[.]debian[.]org'
+    )
     for f, text in texts():
-        if f.suffix == '.ipynb': text = re.sub(r'"image/png": "[^"]*"', '', text)
+        if f.suffix == '.ipynb':
+            text = re.sub(r'"image/png": "[^"]*"', '', text)
         assert not (m := here.search(text)), f'{f.relative_to(repo)} holds {m[0]}'
 
 def plain(s): return ' '.join(re.findall(r'\w+', s.lower()))
@@ -159,17 +268,42 @@ def strings(x): # every text in a value that came from JSON; a list of words is 
 
 @pytest.mark.skipif(not os.environ.get('DLM_DATA'), reason='no corpora here (DLM_DATA)')
 def test_no_corpus_sentence():
-    "No text of eight words or more that stands in a corpus stands as a line, or in quotes, in the repository."
+    """No text of eight words or more that stands in a corpus stands as a line, or in quotes, in the
+    repository.
+    """
     ours = {}
     for f, text in texts():
-        if f.suffix == '.ipynb': text = '\n'.join(strings([[c['source'], [o.get('text', []) for o in c.get('outputs', [])]] for c in json.loads(text)['cells']]))
+        if f.suffix == '.ipynb':
+            text = '\n'.join(
+                strings(
+                    [
+                        [c['source'], [o.get('text', []) for o in c.get('outputs', [])]]
+                        for c in json.loads(text)['cells']
+                    ]
+                )
+            )
         for line in text.splitlines():
-            for s in [line, *(t for q in re.findall(r'"([^"]*)"|\'([^\']*)\'|`([^`]*)`', line) for t in q)]:
-                if len((p := plain(s)).split()) >= 8: ours[p] = f.relative_to(repo)
+            for s in [
+                line,
+                *(t for q in re.findall(r'"([^"]*)"|\'([^\']*)\'|`([^`]*)`', line) for t in q),
+            ]:
+                if len((p := plain(s)).split()) >= 8:
+                    ours[p] = f.relative_to(repo)
     for f in Path(os.environ['DLM_DATA']).rglob('*'):
-        if f.suffix not in ('.txt', '.csv', '.json', '.jsonl'): continue
+        if f.suffix not in ('.txt', '.csv', '.json', '.jsonl'):
+            continue
         for line in f.read_text(encoding='utf8').splitlines():
-            try: found = list(strings(json.loads(line)))
-            except ValueError: found = line.split('||') + line.split(',"') if f.suffix != '.json' else re.findall(r'"((?:[^"\\]|\\.)*)"', line)
-            if 'e2e' not in f.parent.name: found += [p for s in found for p in re.split(r'[.!?]', s)]
-            for s in found: assert (p := plain(s)) not in ours, f'{ours[p]} holds a sentence of a corpus ({f.name})'
+            try:
+                found = list(strings(json.loads(line)))
+            except ValueError:
+                found = (
+                    line.split('||') + line.split(',"')
+                    if f.suffix != '.json'
+                    else re.findall(r'"((?:[^"\\]|\\.)*)"', line)
+                )
+            if 'e2e' not in f.parent.name:
+                found += [p for s in found for p in re.split(r'[.!?]', s)]
+            for s in found:
+                assert (
+                    p := plain(s)
+                ) not in ours, f'{ours[p]} holds a sentence of a corpus ({f.name})'

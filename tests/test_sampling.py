@@ -15,19 +15,28 @@ def test_same_seed_same_text(lm, solver):
 def test_alone_as_together(lm):
     together = lm.sample(32, steps=8, seed=1)
     assert [lm.sample(1, steps=8, seed=1, first=i)[0] for i in range(32)] == together
-    assert lm.sample(32, steps=8, seed=1, control=[Length(6 + i % 9) for i in range(32)])[5] == lm.sample(1, steps=8, seed=1, first=5, control=Length(11))[0]
+    assert (
+        lm.sample(32, steps=8, seed=1, control=[Length(6 + i % 9) for i in range(32)])[5]
+        == lm.sample(1, steps=8, seed=1, first=5, control=Length(11))[0]
+    )
 
 def test_wishes_share_a_batch(lm):
     wishes = [SemanticContent('food', f) for f in ('French', 'Indian')] * 4
     together = lm.sample(8, steps=8, seed=1, control=wishes)
-    assert [lm.sample(1, steps=8, seed=1, first=i, control=c)[0] for i, c in enumerate(wishes)] == together
+    assert [
+        lm.sample(1, steps=8, seed=1, first=i, control=c)[0] for i, c in enumerate(wishes)
+    ] == together
 
 @pytest.mark.parametrize('kind, sizes', [('cpu', {16, 32, 48}), ('cuda', {64})])
 def test_batches_are_alike(lm, kind, sizes):
     here = SimpleNamespace(length=lm.length, device=torch.device(kind))
-    batches = DiffusionLM.grouped(here, [lm.request(i, n_words=n) for i, n in enumerate([3, 10, 20, 40] * 20)])
+    batches = DiffusionLM.grouped(
+        here, [lm.request(i, n_words=n) for i, n in enumerate([3, 10, 20, 40] * 20)]
+    )
     assert {L for L, *_ in batches} == sizes and len({len(b) for *_, b in batches}) == 1
-    assert sorted(r.index for _, chunk, _ in batches for r in chunk) == [*range(80)] and all(len(r.known) <= L for L, _, b in batches for r in b)
+    assert sorted(r.index for _, chunk, _ in batches for r in chunk) == [*range(80)] and all(
+        len(r.known) <= L for L, _, b in batches for r in b
+    )
 
 def test_trajectory_ends_in_the_sample(lm):
     *_, last = lm.trajectory(seed=2, index=3, steps=8)
@@ -45,19 +54,37 @@ def test_semantic_is_obeyed(lm):
 def test_context_word_for_word(lm):
     for t in lm.infill('The Zorblatt is a ___{3} near Burger King , qwertz .', n=5, steps=5):
         w = t.split()
-        assert w[:4] == 'The Zorblatt is a'.split() and w[7:] == 'near Burger King , qwertz .'.split()
-    assert {len(t.split()) - 5 for t in lm.infill('The Eagle is ___ river .', n=20, steps=3)} <= set(range(1, 11))
+        assert (
+            w[:4] == 'The Zorblatt is a'.split() and w[7:] == 'near Burger King , qwertz .'.split()
+        )
+    assert {
+        len(t.split()) - 5 for t in lm.infill('The Eagle is ___ river .', n=20, steps=3)
+    } <= set(range(1, 11))
 
 def test_composed(lm):
-    for t in lm.sample(5, control=Length(12) & SemanticContent('food', 'French'), steps=20): assert len(t.split()) == 12
-    for t in lm.infill('The Eagle ___{6} .', n=3, control=SemanticContent('food', 'French'), steps=20): assert t.startswith('The Eagle') and len(t.split()) == 9
+    for t in lm.sample(5, control=Length(12) & SemanticContent('food', 'French'), steps=20):
+        assert len(t.split()) == 12
+    for t in lm.infill(
+        'The Eagle ___{6} .', n=3, control=SemanticContent('food', 'French'), steps=20
+    ):
+        assert t.startswith('The Eagle') and len(t.split()) == 9
 
-@pytest.mark.parametrize('control, words', [
-    (lambda: Length(63), '63 words'), (lambda: Length(0), 'from 1'), (lambda: SemanticContent('colour', 'red'), 'colour'),
-    (lambda: SemanticContent('food', 'Klingon'), 'Klingon'), (lambda: Length(8) & Length(9), 'disagree'),
-    (lambda: Infill.parse('no gap here'), 'no gap'), (lambda: Infill('a ' * 70, 'b'), 'too long'), (lambda: Infill.parse('a ___{0} b'), 'at least one')])
+@pytest.mark.parametrize(
+    'control, words',
+    [
+        (lambda: Length(63), '63 words'),
+        (lambda: Length(0), 'from 1'),
+        (lambda: SemanticContent('colour', 'red'), 'colour'),
+        (lambda: SemanticContent('food', 'Klingon'), 'Klingon'),
+        (lambda: Length(8) & Length(9), 'disagree'),
+        (lambda: Infill.parse('no gap here'), 'no gap'),
+        (lambda: Infill('a ' * 70, 'b'), 'too long'),
+        (lambda: Infill.parse('a ___{0} b'), 'at least one'),
+    ],
+)
 def test_what_cannot_be(lm, control, words):
-    with pytest.raises(BadInput, match=words): lm.sample(1, control=control(), steps=2)
+    with pytest.raises(BadInput, match=words):
+        lm.sample(1, control=control(), steps=2)
 
 def test_bound_is_finite_and_batch_free(lm):
     texts = ['The Eagle is a cheap pub near the river .'.split(), 'The Eagle is a pub .'.split()]

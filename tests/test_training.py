@@ -5,11 +5,30 @@ from pathlib import Path
 import pytest, torch
 from diffusion_lm_nb import training as T
 from diffusion_lm_nb.data import BadInput, load_corpus
-from diffusion_lm_nb.training import KINDS, PRESETS, fit, keyed_generator, learning_rate, make_accelerator, split_times
+from diffusion_lm_nb.training import (
+    KINDS,
+    PRESETS,
+    fit,
+    keyed_generator,
+    learning_rate,
+    make_accelerator,
+    split_times,
+)
 
-P = replace(PRESETS['grammar'], model=PRESETS['grammar'].model | dict(width=32, layers=1, length=16), batch_size=8, steps=20, warmup=5)
+P = replace(
+    PRESETS['grammar'],
+    model=PRESETS['grammar'].model | dict(width=32, layers=1, length=16),
+    batch_size=8,
+    steps=20,
+    warmup=5,
+)
 TEXTS = [e for e in load_corpus('grammar')[:600] if len(e.words) <= 12]
-PAPER = replace(PRESETS['grammar-paper'], model=PRESETS['grammar-paper'].model | dict(width=32, layers=1, length=16), batch_size=8, steps=20)
+PAPER = replace(
+    PRESETS['grammar-paper'],
+    model=PRESETS['grammar-paper'].model | dict(width=32, layers=1, length=16),
+    batch_size=8,
+    steps=20,
+)
 
 def make(preset=P, seed=0):
     torch.manual_seed(seed)
@@ -19,7 +38,14 @@ def state(model): return {k: v.clone() for k, v in model.state_dict().items()}
 def same(a, b): return a.keys() == b.keys() and all(torch.equal(a[k], b[k]) for k in a)
 def run(preset=P, out=None, seed=0, at=None, **kwargs):
     model, batch_at = make(preset, seed)
-    return model, fit(model, at(batch_at) if at else batch_at, preset, out, device='cpu', **{'quiet': True, **kwargs})
+    return model, fit(
+        model,
+        at(batch_at) if at else batch_at,
+        preset,
+        out,
+        device='cpu',
+        **{'quiet': True, **kwargs}
+    )
 
 def breaks(n, what): # batch_at -> one that does something at step n
     def wrap(batch_at):
@@ -32,43 +58,68 @@ def breaks(n, what): # batch_at -> one that does something at step n
 def power_cut(): raise RuntimeError('power cut')
 def press(): signal.raise_signal(signal.SIGINT)
 
-@pytest.mark.parametrize('preset', [P, PAPER, replace(PRESETS['grammar-ar'], model=dict(width=32, layers=1, length=16), batch_size=8, steps=20)], ids=['ours', 'paper', 'ar'])
+@pytest.mark.parametrize(
+    'preset',
+    [
+        P,
+        PAPER,
+        replace(
+            PRESETS['grammar-ar'], model=dict(width=32, layers=1, length=16), batch_size=8, steps=20
+        ),
+    ],
+    ids=['ours', 'paper', 'ar'],
+)
 @pytest.mark.parametrize('log_every', [7, 50])
 def test_resume_is_exact(preset, log_every, tmp_path):
     whole, log = run(preset, log_every=log_every)
-    with pytest.raises(RuntimeError, match='power cut'): run(preset, tmp_path, at=breaks(11, power_cut), log_every=log_every, save_every=0)
-    again, log2 = run(preset, tmp_path, seed=5, resume=True, log_every=log_every, at=lambda _: make(preset)[1])
+    with pytest.raises(RuntimeError, match='power cut'):
+        run(preset, tmp_path, at=breaks(11, power_cut), log_every=log_every, save_every=0)
+    again, log2 = run(
+        preset, tmp_path, seed=5, resume=True, log_every=log_every, at=lambda _: make(preset)[1]
+    )
     assert same(state(whole), state(again)) and log == log2
     assert [r['step'] for r in log] == ([7, 14, 20] if log_every == 7 else [20])
 
 def test_a_row_is_the_mean_since_the_last_row():
     one, few = run(log_every=1)[1], run(log_every=7)[1]
     for r, (i, j) in zip(few, ((0, 7), (7, 14), (14, 20))):
-        for k in ('loss', 'ce'): assert math.isclose(r[k], sum(q[k] for q in one[i:j]) / (j - i), rel_tol=1e-5)
+        for k in ('loss', 'ce'):
+            assert math.isclose(r[k], sum(q[k] for q in one[i:j]) / (j - i), rel_tol=1e-5)
 
 def test_it_is_done_when_it_is_done(tmp_path):
     model, log = run(out=tmp_path)
-    before = (tmp_path/'checkpoint.safetensors').read_bytes()
+    before = (tmp_path / 'checkpoint.safetensors').read_bytes()
     again, log2 = run(out=tmp_path, seed=5, resume=True, at=breaks(-1, power_cut))
-    assert same(state(model), state(again)) and log == log2 and (tmp_path/'checkpoint.safetensors').read_bytes() == before
+    assert (
+        same(state(model), state(again))
+        and log == log2
+        and (tmp_path / 'checkpoint.safetensors').read_bytes() == before
+    )
 
 @pytest.mark.parametrize('sign', [signal.SIGINT, signal.SIGTERM])
 def test_signals_wait_for_the_end_of_the_step(sign, tmp_path):
-    "A signal at any place of step 7, the optimiser's included: the checkpoint is that of step 8, and the run goes on exactly."
+    """A signal at any place of step 7, the optimiser's included: the checkpoint is that of step 8,
+    and the run goes on exactly.
+    """
     handler = signal.getsignal(sign)
     step = torch.optim.AdamW.step
     calls = []
+
     def late(self, *args, **kwargs):
         calls.append(1)
-        if len(calls) == 8: signal.raise_signal(sign)
+        if len(calls) == 8:
+            signal.raise_signal(sign)
         return step(self, *args, **kwargs)
+
     torch.optim.AdamW.step = late
     try:
-        with pytest.raises(KeyboardInterrupt): run(out=tmp_path)
-    finally: torch.optim.AdamW.step = step
+        with pytest.raises(KeyboardInterrupt):
+            run(out=tmp_path)
+    finally:
+        torch.optim.AdamW.step = step
     assert signal.getsignal(sign) is handler
     model, batch_at = make()
-    assert T.check_checkpoint(tmp_path/'checkpoint.safetensors', model)['step'] == 8
+    assert T.check_checkpoint(tmp_path / 'checkpoint.safetensors', model)['step'] == 8
     assert same(state(run(out=tmp_path, resume=True)[0]), state(run()[0]))
 
 def test_it_trains_in_another_thread():
@@ -77,26 +128,48 @@ def test_it_trains_in_another_thread():
     assert done
 
 def test_a_loss_that_is_not_finite_is_said_and_not_saved(tmp_path):
-    with pytest.raises(RuntimeError): run(out=tmp_path, at=breaks(9, power_cut), save_every=0)
-    before = (tmp_path/'checkpoint.safetensors').read_bytes()
+    with pytest.raises(RuntimeError):
+        run(out=tmp_path, at=breaks(9, power_cut), save_every=0)
+    before = (tmp_path / 'checkpoint.safetensors').read_bytes()
+
     def poison(batch_at):
         def at(step):
             ids, mask, gen = batch_at(step)
-            if step == 10: torch.nn.init.constant_(model.emb.weight, math.nan)
+            if step == 10:
+                torch.nn.init.constant_(model.emb.weight, math.nan)
             return ids, mask, gen
+
         return at
+
     model, batch_at = make()
-    with pytest.raises(BadInput, match='learning rate'): fit(model, poison(batch_at), P, tmp_path, resume=True, device='cpu', quiet=True, log_every=15, save_every=0)
-    meta = T.check_checkpoint(tmp_path/'checkpoint.safetensors', make()[0])
+    with pytest.raises(BadInput, match='learning rate'):
+        fit(
+            model,
+            poison(batch_at),
+            P,
+            tmp_path,
+            resume=True,
+            device='cpu',
+            quiet=True,
+            log_every=15,
+            save_every=0,
+        )
+    meta = T.check_checkpoint(tmp_path / 'checkpoint.safetensors', make()[0])
     assert meta['step'] == 10
 
 def test_a_full_disk_is_an_os_error(tmp_path, monkeypatch):
     "safetensors has an error of its own for it."
     from safetensors import SafetensorError
     import safetensors.torch
-    def full(*args, **kwargs): raise SafetensorError('Error while serializing: I/O error: No space left on device (os error 28)')
+
+    def full(*args, **kwargs):
+        raise SafetensorError(
+            'Error while serializing: I/O error: No space left on device (os error 28)'
+        )
+
     monkeypatch.setattr(safetensors.torch, 'save_file', full)
-    with pytest.raises(OSError) as e: run(out=tmp_path)
+    with pytest.raises(OSError) as e:
+        run(out=tmp_path)
     assert e.value.errno == errno.ENOSPC and not list(tmp_path.iterdir())
 
 def test_time_is_up(tmp_path):
@@ -105,19 +178,34 @@ def test_time_is_up(tmp_path):
 
 def test_bf16_is_on_inside_and_gone_afterwards():
     seen, (model, batch_at) = {}, make()
-    for name in ('net.blocks.0.up', 'head'): model.get_submodule(name).register_forward_hook(lambda m, i, o, name=name: seen.update({name: o.dtype}))
+    for name in ('net.blocks.0.up', 'head'):
+        model.get_submodule(name).register_forward_hook(
+            lambda m, i, o, name=name: seen.update({name: o.dtype})
+        )
     fit(model, batch_at, replace(P, precision='bf16', steps=3), device='cpu', quiet=True)
     assert seen == {'net.blocks.0.up': torch.bfloat16, 'head': torch.float32}
-    for m in model.modules(): m._forward_hooks.clear()
+    for m in model.modules():
+        m._forward_hooks.clear()
     assert {p.dtype for p in model.parameters()} == {torch.float32}
-    assert model.forward.__func__ is type(model).forward and not {'forward', '_original_forward'} & {*vars(model)}
-    with torch.no_grad(): assert model.net.blocks[0].up(torch.zeros(1, 32)).dtype == torch.float32
-    fit(model, batch_at, replace(P, steps=3), device='cpu', quiet=True)                  # and once more in another precision
+    assert model.forward.__func__ is type(model).forward and not {
+        'forward',
+        '_original_forward',
+    } & {*vars(model)}
+    with torch.no_grad():
+        assert model.net.blocks[0].up(torch.zeros(1, 32)).dtype == torch.float32
+    fit(
+        model, batch_at, replace(P, steps=3), device='cpu', quiet=True
+    ) # and once more in another precision
 
 def test_the_paper_loss_reads_words_in_float32():
     model, batch_at = make(PAPER)
-    terms = [make_accelerator(p, 'cpu').prepare(make(PAPER)[0]).eval()(*batch_at(0))[1] for p in ('no', 'bf16')]
-    assert torch.equal(terms[0]['ce'], terms[1]['ce']) and torch.equal(terms[0]['tT'], terms[1]['tT'])
+    terms = [
+        make_accelerator(p, 'cpu').prepare(make(PAPER)[0]).eval()(*batch_at(0))[1]
+        for p in ('no', 'bf16')
+    ]
+    assert torch.equal(terms[0]['ce'], terms[1]['ce']) and torch.equal(
+        terms[0]['tT'], terms[1]['tT']
+    )
 
 @pytest.mark.parametrize('precision, device', [('bf17', None), ('no', 'tpu'), ('no', 'cuda')])
 def test_what_is_not_to_be_had(precision, device):
@@ -127,11 +215,17 @@ def test_what_is_not_to_be_had(precision, device):
 def test_learning_rate_is_a_function_of_the_step():
     for p in PRESETS.values():
         rates = [learning_rate(p, s) for s in range(0, p.steps, max(1, p.steps // 500))]
-        assert all(0 < r <= p.lr for r in rates) and max(rates) > .9 * p.lr and learning_rate(p, p.steps) == 0
+        assert (
+            all(0 < r <= p.lr for r in rates)
+            and max(rates) > 0.9 * p.lr
+            and learning_rate(p, p.steps) == 0
+        )
 
 def test_split_times_leaves_the_rest_alone():
     g = keyed_generator(0)
-    t, mask = torch.rand(500, generator=g), torch.arange(20) < torch.randint(1, 21, (500, 1), generator=g)
+    t, mask = torch.rand(500, generator=g), torch.arange(20) < torch.randint(
+        1, 21, (500, 1), generator=g
+    )
     times = split_times(t, mask, g)
     assert ((times == t[:, None]) | (times == 0) | (times == 1)).all()
     assert not ((times == 0).any(1) & (times == 1).any(1)).any()
@@ -140,7 +234,12 @@ def test_progress(capsys):
     run(quiet=False, log_every=7)
     out, err = capsys.readouterr()
     lines = err.splitlines()
-    assert out == '' and [l.split()[1] for l in lines] == ['7/20', '14/20', '20/20'] and all('tokens/s' in l and 'min left' in l for l in lines) and '0.0 min left' in lines[-1]
+    assert (
+        out == ''
+        and [l.split()[1] for l in lines] == ['7/20', '14/20', '20/20']
+        and all('tokens/s' in l and 'min left' in l for l in lines)
+        and '0.0 min left' in lines[-1]
+    )
 
 def test_a_bar_on_a_terminal(monkeypatch, capsys):
     monkeypatch.setattr(sys.stderr, 'isatty', lambda: True, raising=False)
@@ -150,28 +249,66 @@ def test_a_bar_on_a_terminal(monkeypatch, capsys):
 
 def test_two_processes(tmp_path):
     "torchrun: one checkpoint, one voice, and the step of one process that sees the whole batch."
-    script = tmp_path/'go.py'
-    script.write_text('import sys, torch; sys.path.insert(0, sys.argv.pop(1)); torch.set_num_threads(1); sys.argv[0] = "dlm-train"\n'
-                      'from diffusion_lm_nb.training import *; from diffusion_lm_nb.training import replace, TINY\n'
-                      'PRESETS["quick"] = replace(PRESETS["grammar"], model=TINY | dict(width=32, layers=1, dropout=0.), clip=0.)\nsys.exit(dlm_train())')
-    (tmp_path/'my.txt').write_text('\n'.join(' '.join(e.words) for e in TEXTS))
+    script = tmp_path / 'go.py'
+    script.write_text(
+        'import sys, torch; sys.path.insert(0, sys.argv.pop(1)); torch.set_num_threads(1);'
+        ' sys.argv[0] = "dlm-train"\nfrom diffusion_lm_nb.training import *; from'
+        ' diffusion_lm_nb.training import replace, TINY\nPRESETS["quick"] ='
+        ' replace(PRESETS["grammar"], model=TINY | dict(width=32, layers=1, dropout=0.),'
+        ' clip=0.)\nsys.exit(dlm_train())'
+    )
+    (tmp_path / 'my.txt').write_text('\n'.join(' '.join(e.words) for e in TEXTS))
     args = ['quick', '--data', 'my.txt', '--device', 'cpu', '--steps', '6', '--batch-size', '8']
+
     def go(n, out, *more):
-        launch = [sys.executable, '-m', 'torch.distributed.run', '--standalone', '--nproc_per_node', str(n)] if n > 1 else [sys.executable]
-        return subprocess.run([*launch, str(script), str(Path(__file__).parents[1]), *args, '--out', out, *more], cwd=tmp_path, env={**os.environ, 'OMP_NUM_THREADS': '1'}, capture_output=True, text=True, timeout=300)
+        launch = (
+            [
+                sys.executable,
+                '-m',
+                'torch.distributed.run',
+                '--standalone',
+                '--nproc_per_node',
+                str(n),
+            ]
+            if n > 1
+            else [sys.executable]
+        )
+        return subprocess.run(
+            [*launch, str(script), str(Path(__file__).parents[1]), *args, '--out', out, *more],
+            cwd=tmp_path,
+            env={**os.environ, 'OMP_NUM_THREADS': '1'},
+            capture_output=True,
+            text=True,
+            timeout=300,
+        )
+
     r = go(2, 'two')
     assert r.returncode == 0, r.stderr
     assert r.stderr.count('parameters') == 1 and r.stderr.count('weights in') == 1
+
     def quick(steps):
-        p = replace(PRESETS['grammar'], model=T.TINY | dict(width=32, layers=1, dropout=0.), clip=0., steps=steps, batch_size=8)
+        p = replace(
+            PRESETS['grammar'],
+            model=T.TINY | dict(width=32, layers=1, dropout=0.0),
+            clip=0.0,
+            steps=steps,
+            batch_size=8,
+        )
         torch.manual_seed(0)
-        return (p, *KINDS['diffusion'](p, load_corpus(tmp_path/'my.txt'), 0))
-    p, model, batch_at = quick(6)                               # by hand: whole batches
-    opt, ema = torch.optim.AdamW(model.parameters(), p.lr, betas=p.betas, weight_decay=p.weight_decay), state(model)
+        return (p, *KINDS['diffusion'](p, load_corpus(tmp_path / 'my.txt'), 0))
+
+    p, model, batch_at = quick(6) # by hand: whole batches
+    opt, ema = torch.optim.AdamW(
+        model.parameters(), p.lr, betas=p.betas, weight_decay=p.weight_decay
+    ), state(model)
     for step in range(6):
-        opt.param_groups[0]['lr'] = learning_rate(p, step); opt.zero_grad()
-        model(*batch_at(step))[0].backward(); opt.step(); T.ema_update(ema, model, p.ema, step)
+        opt.param_groups[0]['lr'] = learning_rate(p, step)
+        opt.zero_grad()
+        model(*batch_at(step))[0].backward()
+        opt.step()
+        T.ema_update(ema, model, p.ema, step)
     from diffusion_lm_nb.denoiser import DiffusionLM
-    two = DiffusionLM.from_pretrained(tmp_path/'two').state_dict()
+
+    two = DiffusionLM.from_pretrained(tmp_path / 'two').state_dict()
     assert all(torch.allclose(ema[k], two[k], atol=1e-5) for k in ema)
     assert go(2, 'two').returncode != 0 and go(2, 'two', '--resume').returncode == 0
