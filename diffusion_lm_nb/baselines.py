@@ -34,8 +34,9 @@ from diffusion_lm_nb.training import (
 
 # %% ../nbs/12_baselines.ipynb #79fde10f
 def draw(
-    logp, gens # (rows, vocab) log-probabilities; they need not sum to 1
-): # a CPU generator a row -> (rows,) ids
+    logp, # (rows, vocab) log-probabilities; they need not sum to 1
+    gens, # a CPU generator a row -> (rows,) ids
+):
     "One word a row, by one random number of the row's own generator."
     u = torch.stack([torch.rand((), generator=g, dtype=torch.double) for g in gens]).to(logp.device)
     cdf = logp.double().softmax(-1).cumsum(-1)
@@ -51,8 +52,8 @@ class Stream:
         lm, # has `vocab` and `net`
         ids, # what is read beforehand: a list for one row, or a list of such lists
         numbers=None, # the word that each of them speaks of (see `FineTuned`), or None
-        number=0,
-    ): # of the word that comes next
+        number=0, # of the word that comes next
+    ):
         rows = lambda x: None if x is None else torch.tensor([x] if isinstance(x[0], int) else x)
         self.lm, self.cache, self.writable, self.number = (
             lm,
@@ -443,8 +444,11 @@ class Writer:
 # %% ../nbs/12_baselines.ipynb #e312ca3a
 @torch.no_grad()
 def beam_search(
-    stream, end, most, beam=4 # as in `sample_stream` # id of END; words
-): # how many beginnings are kept
+    stream, # as in `sample_stream`
+    end, # id of END
+    most, # words
+    beam=4, # how many beginnings are kept
+):
     "The best texts found, a list of (nats a token, ids), best first."
     stream.keep([0] * beam)
     done, texts, total = (
@@ -739,8 +743,10 @@ PRESETS['grammar-fudge'] = Preset('fudge', 'grammar', dict(width=96), steps=1_00
 # %% ../nbs/12_baselines.ipynb #34f274fc
 @patch
 def step(
-    self: PrefixClassifier, state, ids # (h, c), each (rows, width)
-): # (rows, k) words that might come next -> (h, c), each (rows, k, width)
+    self: PrefixClassifier,
+    state, # (h, c), each (rows, width)
+    ids, # (rows, k) words that might come next -> (h, c), each (rows, k, width)
+):
     """The LSTM one word on, for many words at once: what the state brings is the same for all of
     them.
     """
@@ -1287,26 +1293,65 @@ class ARWriter(Gaps):
 
 # %% ../nbs/12_baselines.ipynb #4c5bd143
 class Soft(Gaps):
-    "What COLD and DELOREAN share: a gap of numbers between two contexts of words, read by a left-to-right model."
-    def __init__(self, lm): self.lm, self.vocab, self.E = lm.requires_grad_(False), lm.vocab, lm.net.get_input_embeddings().weight # has `vocab` and `net`
-    def sides(self, infill): # -> left words, right words, ids of START left, ids of right END, size
+    """What COLD and DELOREAN share: a gap of numbers between two contexts of words, read by a
+    left-to-right model.
+    """
+    def __init__(
+        self,
+        lm, # has `vocab` and `net`
+    ):
+        self.lm, self.vocab, self.E = (
+            lm.requires_grad_(False),
+            lm.vocab,
+            lm.net.get_input_embeddings().weight,
+        ) # has `vocab` and `net`
+    def sides(
+        self, infill
+    ): # -> left words, right words, ids of START left, ids of right END, size
         "The two contexts of its one gap."
-        n, k, v = self.sized(infill)[0], next(i for i, p in enumerate(infill.parts) if not isinstance(p, str)), self.vocab
-        left, right = infill.parts[:k], infill.parts[k + 1:]
-        if len(left) + n + len(right) + 2 > (most := self.lm.net.config.n_positions): raise BadInput(f'a text of {len(left) + n + len(right)} words is too long; the model holds {most - 2}: {infill.text[:80]}')
+        n, k, v = (
+            self.sized(infill)[0],
+            next(i for i, p in enumerate(infill.parts) if not isinstance(p, str)),
+            self.vocab,
+        )
+        left, right = infill.parts[:k], infill.parts[k + 1 :]
+        if len(left) + n + len(right) + 2 > (most := self.lm.net.config.n_positions):
+            raise BadInput(
+                f'a text of {len(left) + n + len(right)} words is too long; the model holds'
+                f' {most - 2}: {infill.text[:80]}'
+            )
         ids = lambda words: torch.tensor(words, device=self.E.device)
-        return left, right, ids([v.start, *map(v.known, left)]), ids([*map(v.known, right), v.end]), n
-    def reads(self, left, y, right): # ids; (rows, n, vocab) word probabilities; ids -> (rows, len(left) + n + len(right), vocab)
+        return (
+            left,
+            right,
+            ids([v.start, *map(v.known, left)]),
+            ids([*map(v.known, right), v.end]),
+            n,
+        )
+    def reads(
+        self,
+        left, # ids
+        y, # (rows, n, vocab) word probabilities
+        right, # ids -> (rows, len(left) + n + len(right), vocab)
+    ):
         "The model's logits after each token, the gap being read as a mean of word vectors."
         side = lambda ids: self.E[ids].expand(len(y), -1, -1)
-        return self.lm.net(inputs_embeds=torch.cat([side(left), y @ self.E, side(right)], 1)).logits.float()
+        return self.lm.net(
+            inputs_embeds=torch.cat([side(left), y @ self.E, side(right)], 1)
+        ).logits.float()
     def words_only(self, logits):
         "The logits with no chance for what is no word."
         v = self.vocab
-        return logits.index_fill(-1, torch.tensor([v.start, v.end, v.unk, v.pad], device=logits.device), -1e4)
+        return logits.index_fill(
+            -1, torch.tensor([v.start, v.end, v.unk, v.pad], device=logits.device), -1e4
+        )
     def right_nats(self, logits, right): # as `reads` gives them; ids -> (rows,)
         "Mean nats of what stands right of the gap."
-        return F.cross_entropy(logits[:, -len(right) - 1:-1].transpose(1, 2), right.expand(len(logits), -1), reduction='none').mean(1)
+        return F.cross_entropy(
+            logits[:, -len(right) - 1 : -1].transpose(1, 2),
+            right.expand(len(logits), -1),
+            reduction='none',
+        ).mean(1)
 
 # %% ../nbs/12_baselines.ipynb #bbabde6a
 class Cold(Soft):

@@ -376,8 +376,11 @@ def infill(self: DiffusionLM, text, n=1, seed=0, control=None, **kwargs): # text
 
 # %% ../nbs/09_controls.ipynb #3f707a6f
 def open_places(
-    ids, mask, stops, gen # (batch, length)
-): # ids of . ! ?; CPU generator -> (batch, length) bool
+    ids,
+    mask, # (batch, length)
+    stops, # ids of . ! ?
+    gen, # CPU generator -> (batch, length) bool
+):
     """One gap a text: a sentence that is neither the first nor the last, or, where there is none,
     up to ten words in a row. START and END are never in it.
     """
@@ -399,8 +402,12 @@ class GapLM(DiffusionLM):
     and sampled as any other.
     """
     def loss(
-        self, ids, mask, gen, part=(0, 1) # (batch, length)
-    ): # as in `DiffusionLM.loss` -> loss a word of the gap, dict of parts
+        self,
+        ids,
+        mask, # (batch, length)
+        gen,
+        part=(0, 1), # as in `DiffusionLM.loss` -> loss a word of the gap, dict of parts
+    ):
         "Cross-entropy of the gap's words, the context being read clean."
         (B, L), dev, v, (r, R) = ids.shape, ids.device, self.vocab, part
         gap = open_places(ids.cpu(), mask.cpu(), {v.ids[w] for w in '.!?' if w in v.ids}, gen).to(
@@ -587,8 +594,8 @@ def spans_tree(chart, words): # {(first, last): label}, nested; list of str
 def inside(
     s, # (batch, n, n) score of words i … j as a bracket; only i ≤ j is read
     n, # (batch,) numbers of words
-    best=False,
-): # the best bracketing instead of the sum over all
+    best=False, # the best bracketing instead of the sum over all
+):
     """log Σ over binary bracketings of exp(sum of scores), `(batch,)`: the inside algorithm; with
     `best` its maximum, CKY.
     """
@@ -673,8 +680,10 @@ class SyntaxHead(nn.Module):
         )
         self.label = nn.Linear(hidden, labels)
     def forward(
-        self, h, spans=True # (batch, n + 2, width), START and END included
-    ): # False: tags only
+        self,
+        h, # (batch, n + 2, width), START and END included
+        spans=True, # False: tags only
+    ):
         """Log-odds of the tags `(batch, n, tags)`, scores of the spans `(batch, n, n, labels)` or
         None.
         """
@@ -921,7 +930,13 @@ class Syntactic(Control):
         return self.told(
             [self] * len(logp), *self.reader.scores(logp.exp(), mask, self.spans), mask.sum(1) - 2
         )
-    def posteriors(self, controls, logp, mask, strength=1.0): # of this kind, one a row
+    def posteriors(
+        self,
+        controls, # of this kind, one a row
+        logp,
+        mask,
+        strength=1.0,
+    ):
         "Word probabilities of each row given its wish, like `logp`."
         return lean(
             lambda p: self.told(

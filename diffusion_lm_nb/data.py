@@ -41,8 +41,10 @@ class Vocab:
 
     @classmethod
     def from_texts(
-        cls, texts, more_than=10 # lists of words
-    ): # keep words that occur more often than this
+        cls,
+        texts, # lists of words
+        more_than=10, # keep words that occur more often than this
+    ):
         "The words seen often enough, most frequent first, ties in alphabetical order."
         count = Counter(w for t in texts for w in t)
         return cls(
@@ -82,8 +84,10 @@ class Vocab:
 
 # %% ../nbs/01_data.ipynb #b63dadcb
 def pad_batch(
-    seqs, pad, length=None # list of id lists, each with START and END # id that fills
-): # columns; the longest sequence by default
+    seqs, # list of id lists, each with START and END
+    pad, # id that fills
+    length=None, # columns; the longest sequence by default
+):
     "`(batch, length)` ids and `(batch, length)` mask, True where a token stands."
     length = length or max(map(len, seqs))
     if (n := max(map(len, seqs))) > length:
@@ -346,8 +350,10 @@ class Grammar:
     tree.
     """
     def __init__(
-        self, rules=RESTAURANT, root=None # text for `read_rules`
-    ): # the symbol of a whole text; the first one by default
+        self,
+        rules=RESTAURANT, # text for `read_rules`
+        root=None, # the symbol of a whole text; the first one by default
+    ):
         self.rules = read_rules(rules)
         self.root = root or next(iter(self.rules), None)
         if self.root not in self.rules:
@@ -602,8 +608,9 @@ _TOKENS = {
 }
 
 def tokenise(
-    text, rules='train' # plain text, or text that has been split before
-): # `train`: isn 't; `test`: is n't; `stories`: lower case, is n't
+    text, # plain text, or text that has been split before
+    rules='train', # `train`: isn 't; `test`: is n't; `stories`: lower case, is n't
+):
     """The words of a text, split as in the tokenised E2E corpus (`train`, `test`) or in lower-case
     ROCStories (`stories`).
     """
@@ -614,12 +621,21 @@ def tokenise(
     return _TOKENS[rules].findall(text)
 
 # %% ../nbs/01_data.ipynb #141cb26e
-_TOGETHER = [(r" (?=[,.;:!?)\]%]|\.\.)", ''), (r"(?<=[£$(\[]) ", ''), (r"(?<=\w) (?=(?:n['’]t|['’](?:s|t|re|ve|ll|d|m))\b)", ''), (r"(?<=\w) - (?=\w)", '-'), (r"(?<=\d- )(?=£)|(?<=\d-) (?=£)", '')]
+_TOGETHER = [
+    (r" (?=[,.;:!?)\]%]|\.\.)", ''),
+    (r"(?<=[£$(\[]) ", ''),
+    (r"(?<=\w) (?=(?:n['’]t|['’](?:s|t|re|ve|ll|d|m))\b)", ''),
+    (r"(?<=\w) - (?=\w)", '-'),
+    (r"(?<=\d- )(?=£)|(?<=\d-) (?=£)", ''),
+]
 
 def detokenise(words): # list[str] -> str
-    "The text as people write it: no space before a full stop, `isn't`, `£20-25`, `family-friendly`."
+    """The text as people write it: no space before a full stop, `isn't`, `£20-25`,
+    `family-friendly`.
+    """
     text = ' '.join(words)
-    for pattern, by in _TOGETHER: text = re.sub(pattern, by, text)
+    for pattern, by in _TOGETHER:
+        text = re.sub(pattern, by, text)
     return text
 
 # %% ../nbs/01_data.ipynb #d3d387fe
@@ -704,7 +720,10 @@ def read_mr(text): # `name[The Eagle], priceRange[£20-25]`
         for f, v in re.findall(r'([^,\[\]]+)\[([^\]]*)\]', text)
     ]
 
-def read_official(path, rules='train'): # a CSV file with columns mr and ref # of `tokenise`
+def read_official(
+    path, # a CSV file with columns mr and ref
+    rules='train', # of `tokenise`
+):
     "E2E as it was released -> list of `Example`."
     return [
         Example(tokenise(ref, rules), read_mr(mr))
@@ -916,7 +935,10 @@ _as_tensor = lambda obj: torch.frombuffer(
 )
 _from_tensor = lambda t: json.loads(zlib.decompress(t.numpy().tobytes()))
 
-def pack_corpus(name, path): # as in `load_corpus` # of the new .safetensors file
+def pack_corpus(
+    name, # as in `load_corpus`
+    path, # of the new .safetensors file
+):
     "Write all splits of a corpus into one file -> {split: number of texts}."
     from safetensors.torch import save_file
 
@@ -978,8 +1000,9 @@ def unpack_corpus(path): # a file that `pack_corpus` wrote
 
 # %% ../nbs/01_data.ipynb #47e65a28
 def command(
-    func, pos=() # its parameters become options, its docments their help
-): # parameters that are given by place
+    func, # its parameters become options, its docments their help
+    pos=(), # parameters that are given by place
+):
     "A shell command: exit code 0 done, 2 bad input with one clear line, 130 stopped by Ctrl-C."
     from fastcore.script import anno_parser
 

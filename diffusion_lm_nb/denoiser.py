@@ -44,8 +44,8 @@ class Block(nn.Module):
         width, # numbers a position
         heads, # attention heads; they share the width
         dropout=0.1,
-        pre_norm=True,
-    ): # pre_norm: False is BERT's order
+        pre_norm=True, # pre_norm: False is BERT's order
+    ):
         super().__init__()
         self.heads, self.pre_norm, self.p = heads, pre_norm, dropout
         eps = 1e-5 if pre_norm else 1e-12
@@ -94,8 +94,8 @@ class Denoiser(nn.Module):
         length=64,
         dropout=0.1,
         self_cond=True, # a second input: the model's own last guess of x_0
-        pre_norm=True,
-    ): # False: BERT's order, as in the paper
+        pre_norm=True, # False: BERT's order, as in the paper
+    ):
         super().__init__()
         self.width, self.self_cond, self.pre_norm = width, self_cond, pre_norm
         mlp = lambda i, h, act: nn.Sequential(nn.Linear(i, h), act, nn.Linear(h, width))
@@ -233,8 +233,8 @@ def predict(
     x, # (batch, length, dim)
     t, # (batch,) or (batch, length), in [0, 1]
     mask=None, # (batch, length), True where a token stands; None: everywhere
-    cond=None,
-): # like x: the last x̂_0
+    cond=None, # like x: the last x̂_0
+):
     """What the model sees in noise: log p(word) a position `(batch, length, vocab)`, and x̂_0
     `(batch, length, dim)`.
     """
@@ -309,8 +309,8 @@ def save_pretrained(
 def find_model(
     name_or_path, # shipped name, folder, or Hub id `user/name`
     keys=(), # what a config.json must have to be named among the shipped
-    **hub,
-): # revision, token, cache_dir, … of `snapshot_download`
+    **hub, # revision, token, cache_dir, … of `snapshot_download`
+):
     "The folder of a model; one from the Hub is downloaded into the cache first."
     name, folder = str(name_or_path), Path(name_or_path).expanduser()
     names = ', '.join(shipped(keys)) or 'none'

@@ -83,7 +83,7 @@ class Linear(Schedule):
 
 # %% ../nbs/02_forward.ipynb #a90b938a
 class Entropic(Schedule):
-    "γ(t) = μ − s·logit(u), u linear in t: if h(γ) = 1/(1 + e^((γ−μ)/s)) is lost at γ, h is linear in t."
+    "γ = μ − s·logit(u), u linear in t: a loss of 1/(1 + e^((γ−μ)/s)) at γ is linear in t."
     def __init__(
         self,
         mu=-1., # log SNR at which half of the information is lost

@@ -74,8 +74,8 @@ class LatentGuide:
 def condition(
     log_prob, # (batch, length, vocab) log p -> (batch,) log P(control)
     logp, # (batch, length, vocab); −inf where a word cannot stand
-    strength=1.0,
-): # 1: Bayes' rule; 0: nothing happens
+    strength=1.0, # 1: Bayes' rule; 0: nothing happens
+):
     """Word probabilities given the control, like `logp`: q = p + strength·(g − p·Σg), g = ∂ log
     P(control)/∂ log p. Exact where P is a sum of products of word probabilities.
     """
@@ -186,8 +186,12 @@ class NoisyClassifier(nn.Module, Pretrained):
         z = self.head(h).float()
         return (z if mask is None else z.masked_fill(~mask[..., None], -1e4)).amax(1)
     def log_prob(
-        self, x, t, mask, index # as in `logits`
-    ): # (batch,) label numbers; or (batch, k), −1 where there are fewer
+        self,
+        x,
+        t,
+        mask, # as in `logits`
+        index, # (batch,) label numbers; or (batch, k), −1 where there are fewer
+    ):
         "log p(label | x_t, t), summed over a row's labels, `(batch,)`."
         index = index.view(len(x), -1)
         return (
@@ -219,8 +223,10 @@ class NoisyClassifier(nn.Module, Pretrained):
 class ByClassifier(Control):
     "A control obeyed the paper's way: a classifier on latents, nothing else."
     def __init__(
-        self, control, guide # with a `label_key`, which names the classifier's label
-    ): # `LatentGuide`, one for all controls of a batch
+        self,
+        control, # with a `label_key`, which names the classifier's label
+        guide, # `LatentGuide`, one for all controls of a batch
+    ):
         self.control, self.guide, key = control, guide, getattr(control, 'label_key', None)
         if key not in guide.classifier.labels:
             raise BadInput(
@@ -293,7 +299,13 @@ class All(Control):
     def kind(self):
         "What it is made of: controls of one kind are asked together."
         return tuple(map(asked_as, self.parts))
-    def posteriors(self, controls, logp, mask, strength=1.0): # of this kind, one a row
+    def posteriors(
+        self,
+        controls, # of this kind, one a row
+        logp,
+        mask,
+        strength=1.0,
+    ):
         "Word probabilities given one part after the other, in order."
         for parts in zip(*(c.parts for c in controls)):
             q = posteriors(parts, logp, mask, strength)

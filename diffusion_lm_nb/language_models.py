@@ -432,8 +432,8 @@ class Classifier(nn.Module, Pretrained):
         kind: str, # gpt or bert
         body: dict, # arguments of the class
         classes: list, # their names
-        aux: float = 0.5,
-    ): # λ, the weight of the language model's loss; for gpt only
+        aux: float = 0.5, # λ, the weight of the language model's loss; for gpt only
+    ):
         super().__init__()
         if kind not in ('gpt', 'bert'):
             raise BadInput(f'no body {kind!r}; there are gpt and bert')
@@ -1017,8 +1017,9 @@ PUBLISHED = dict(
 )
 
 def published(
-    name, **hub # gpt, bert, xlm, gpt2, bart
-): # cache_dir, local_files_only, … of `from_pretrained`
+    name, # gpt, bert, xlm, gpt2, bart
+    **hub, # cache_dir, local_files_only, … of `from_pretrained`
+):
     "Tokenizer and model with the papers' weights, from the Hub or its cache."
     if name not in PUBLISHED:
         raise BadInput(f'no published model {name!r}; there are {", ".join(PUBLISHED)}')

@@ -35,8 +35,9 @@ class Annotated(Example):
     source: str = ''
 
 def load_treebank(
-    split, banks=('gum', 'ewt') # train, valid or test
-): # folders of DLM_DATA/treebank
+    split, # train, valid or test
+    banks=('gum', 'ewt'), # folders of DLM_DATA/treebank
+):
     "The sentences of the treebanks, a list of `Annotated`."
     home, out = data_home(), []
     if not home or not (home / 'treebank').is_dir():
@@ -428,8 +429,11 @@ def restaurant_texts(n, seed): # how many; any seed
 class Spelling(nn.Module):
     "A vector for a word from its letters: a convolution, and the strongest answer."
     def __init__(
-        self, letters, width=64, dim=24 # those that are told apart
-    ): # of what comes out; of a letter
+        self,
+        letters, # those that are told apart
+        width=64, # of what comes out
+        dim=24, # of a letter
+    ):
         super().__init__()
         self.ids = {c: i + 2 for i, c in enumerate(letters)} # 0 fills, 1 is any other letter
         self.emb, self.conv = nn.Embedding(len(letters) + 2, dim, padding_idx=0), nn.Conv1d(
@@ -494,8 +498,10 @@ class Reader(nn.Module, Pretrained):
             self.blocks = nn.ModuleList(Block(width, 4, dropout / 2) for _ in range(2))
         self.head = SyntaxHead(width, len(tags), len(labels))
     def encode(
-        self, texts, hide=None # lists of words
-    ): # (generator, Counter): rare words are hidden now and then
+        self,
+        texts, # lists of words
+        hide=None, # (generator, Counter): rare words are hidden now and then
+    ):
         """Ids and mask `(batch, n + 2)`, spellings of the different words `(words, letters)`, and
         which of them stands where `(batch, n + 2)`.
         """
@@ -562,7 +568,11 @@ class Reader(nn.Module, Pretrained):
 # %% ../nbs/10_oracles.ipynb #ac257040
 @patch
 @torch.no_grad()
-def read(self: Reader, texts, batch_size=32): # lists of words # texts at once
+def read(
+    self: Reader,
+    texts, # lists of words
+    batch_size=32, # texts at once
+):
     "(tags, `nltk.Tree`) of each text, in order."
     from nltk import Tree
 
@@ -849,7 +859,11 @@ PRESETS['e2e-ar'] = Preset(
 # %% ../nbs/10_oracles.ipynb #b664bb4b
 @patch
 @torch.no_grad()
-def nats(self: ARTransformer, texts, batch_size=64): # lists of words # texts at once
+def nats(
+    self: ARTransformer,
+    texts, # lists of words
+    batch_size=64, # texts at once
+):
     "−log p(words END) of each text, a list; None for one that does not fit."
     most, out = self.net.config.n_positions - 2, [None] * len(texts)
     order = sorted((i for i, t in enumerate(texts) if len(t) <= most), key=lambda i: len(texts[i]))

@@ -25,8 +25,8 @@ def ancestral_step(
     t, # (batch, length) or (batch,) times, s ≤ t
     schedule, # a `Schedule`
     noise, # like x, standard normal
-    memory=None,
-): # not used: this step needs no past
+    memory=None, # not used: this step needs no past
+):
     """x_s ~ q(x_s | x_t, x̂_0), the posterior of chapter 2 with the guess in place of the truth,
     and no memory (section 3.3).
     """
@@ -42,8 +42,15 @@ def fresh_step(x, x0, s, t, schedule, noise, memory=None): # as in `ancestral_st
 
 # %% ../nbs/07_sampling.ipynb #a3172da7
 def churn_step(
-    x, x0, s, t, schedule, noise, memory=None, share=0.7 # as in `ancestral_step`
-): # of the way from ancestral (0) to fresh (1)
+    x,
+    x0,
+    s,
+    t,
+    schedule,
+    noise,
+    memory=None, # as in `ancestral_step`
+    share=0.7, # of the way from ancestral (0) to fresh (1)
+):
     """Between the two: the variance of the new noise lies `share` of the way from the posterior's
     to the whole 1−ᾱ_s, and no memory.
     """
@@ -54,8 +61,14 @@ def churn_step(
 
 # %% ../nbs/07_sampling.ipynb #e6fb4541
 def ddim_step(
-    x, x0, s, t, schedule, noise=None, memory=None # as in `ancestral_step`
-): # neither is used
+    x,
+    x0,
+    s,
+    t,
+    schedule, # as in `ancestral_step`
+    noise=None,
+    memory=None, # neither is used
+):
     """The noise that x̂_0 implies, put back at level s, and no memory: a step without chance (Song
     et al. 2021).
     """
@@ -63,14 +76,25 @@ def ddim_step(
     return a_s * x0 + σ_s * (x - a * x0) / σ, None
 
 # %% ../nbs/07_sampling.ipynb #9719c0a9
-def dpm2m_step(x, x0, s, t, schedule, noise=None, # as in `ddim_step`
-               memory=None): # (x̂_0, λ) of the step before; None at the first
-    "DDIM with the guess extrapolated to the middle of the step, and the memory for the next: DPM-Solver++(2M) (Lu et al. 2022)."
+def dpm2m_step(
+    x,
+    x0,
+    s,
+    t,
+    schedule,
+    noise=None, # as in `ddim_step`
+    memory=None, # (x̂_0, λ) of the step before; None at the first
+):
+    """DDIM with the guess extrapolated to the middle of the step, and the memory for the next:
+    DPM-Solver++(2M) (Lu et al. 2022).
+    """
     λt, λs = (schedule.log_snr(u.double())[..., None].float() / 2 for u in (t, s))
     d = x0
     if memory is not None:
         h, h_last = λs - λt, λt - memory[1]
-        d = torch.where(h_last > 0, x0 + h / (2 * h_last.clamp(min=1e-6)) * (x0 - memory[0]), x0)   # a place whose time stood still has nothing to extrapolate
+        d = torch.where(
+            h_last > 0, x0 + h / (2 * h_last.clamp(min=1e-6)) * (x0 - memory[0]), x0
+        ) # a place whose time stood still has nothing to extrapolate
     return ddim_step(x, d, s, t, schedule)[0], (x0, λt)
 
 # %% ../nbs/07_sampling.ipynb #28363044
@@ -108,8 +132,8 @@ def request(
     index, # number of the sample in the seed's stream
     seed=0,
     control=None,
-    n_words=None,
-): # n_words: the length; drawn by default
+    n_words=None, # n_words: the length; drawn by default
+):
     """What sample `index` of seed `seed` starts from, a `Request`; nothing else about a batch
     enters it.
     """
@@ -158,7 +182,11 @@ def allowed(
 
 # %% ../nbs/07_sampling.ipynb #433fc240
 @patch
-def layout(self: DiffusionLM, requests, length): # list of `Request` # positions of the batch
+def layout(
+    self: DiffusionLM,
+    requests, # list of `Request`
+    length, # positions of the batch
+):
     """`(batch, length)` each: ids known beforehand or −1; where a token stands (None: everywhere);
     where a given word stands.
     """
@@ -192,8 +220,11 @@ def asked_as(control): # or None
     )
 
 def posteriors(
-    controls, logp, mask, strength # one a row, or None; (batch, length, vocab) log p(word)
-): # (batch, length) or None; how far a control goes
+    controls, # one a row, or None
+    logp, # (batch, length, vocab) log p(word)
+    mask, # (batch, length) or None
+    strength, # how far a control goes
+):
     """Word probabilities given the control of each row, `(batch, length, vocab)`; controls of one
     `kind` are asked together.
     """
@@ -228,8 +259,8 @@ def reverse(
     steps=50,
     solver='churn',
     clamp=False, # clamp: the paper's clamping trick
-    guidance=1.0,
-): # how far control goes; 1: Bayes' rule
+    guidance=1.0, # how far control goes; 1: Bayes' rule
+):
     "Yield `(t, x_t, log p, x̂_0)` from noise to text, and last `(0, x_0, log p, None)`."
     known, mask, given = self.layout(requests, length)
     clean, bias, tokens = self.emb(known.clamp(min=0)), self.allowed(known), self.recipe == 'tokens'
@@ -293,8 +324,10 @@ def to_words(self: DiffusionLM, ids, # (length,)
 # %% ../nbs/07_sampling.ipynb #76353c6a
 @patch
 def grouped(
-    self: DiffusionLM, requests, batch_size=None # list of `Request`
-): # texts at once: 8 on a CPU, 64 on a GPU by default
+    self: DiffusionLM,
+    requests, # list of `Request`
+    batch_size=None, # texts at once: 8 on a CPU, 64 on a GPU by default
+):
     """Batches of one fixed size, so that no text feels its neighbours: a list of (positions,
     requests, requests with fillers). On a CPU texts of like length come together.
     """
@@ -351,8 +384,8 @@ def sample(
     steps=50,
     seed=0,
     first=0, # first: number of the first sample in the seed's stream
-    **kwargs,
-): # solver, n_words, batch_size, clamp, …: see `sample_many`
+    **kwargs, # solver, n_words, batch_size, clamp, …: see `sample_many`
+):
     "n texts, as strings of tokens with spaces."
     if n < 0:
         raise BadInput(f'n must not be negative, got {n}')
@@ -420,7 +453,12 @@ def mbr(texts): # list of strings, samples of one thing
 
 # %% ../nbs/07_sampling.ipynb #f77f03a0
 @patch
-def guess(self: DiffusionLM, x, t, mask=None): # (batch, length, dim) # as in `predict`
+def guess(
+    self: DiffusionLM,
+    x, # (batch, length, dim)
+    t,
+    mask=None, # as in `predict`
+):
     """log p(word) and x̂_0 from x_t alone: a self-conditioned model makes a guess, reads it, and
     guesses again.
     """
@@ -433,11 +471,11 @@ def guess(self: DiffusionLM, x, t, mask=None): # (batch, length, dim) # as in `p
 def kl_at(
     self: DiffusionLM,
     x0, # (batch, length, dim): Emb(w)
-    i,
-    T, # (batch,) numbers of steps, 0 … T−1; steps of the chain
+    i, # (batch,) numbers of steps, 0 … T−1
+    T, # steps of the chain
     mask, # (batch, length) or None
-    noise,
-): # like x0, standard normal
+    noise, # like x0, standard normal
+):
     """KL of the step from (i+1)/T back to i/T, `(batch, length)` nats: half the drop in SNR times
     the squared error of the guess (chapter 3).
     """
@@ -504,8 +542,12 @@ def bound(
 # %% ../nbs/07_sampling.ipynb #e219c1d6
 @patch
 def nll(
-    self: DiffusionLM, texts, draws=32, seed=0, **kwargs # strings or word lists
-): # as in `bound`
+    self: DiffusionLM,
+    texts, # strings or word lists
+    draws=32,
+    seed=0,
+    **kwargs, # as in `bound`
+):
     "The bound in nats a token (words and END), over all texts together."
     words = [
         t.split() if isinstance(t, str) else list(t)
@@ -588,8 +630,9 @@ def read_shard(text): # 'i/N' -> (i, N)
 
 # %% ../nbs/07_sampling.ipynb #93d5b6ff
 def load_model(
-    model, device=None # shipped name, folder or Hub id
-): # cpu, cuda; by default the GPU if there is one
+    model, # shipped name, folder or Hub id
+    device=None, # cpu, cuda; by default the GPU if there is one
+):
     "A diffusion model on its device."
     device = device or ('cuda' if torch.cuda.is_available() else 'cpu')
     if not re.fullmatch(r'cpu|mps|cuda(:\d+)?', device):

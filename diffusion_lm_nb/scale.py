@@ -65,7 +65,11 @@ def matrix_peak(device='cpu', dtype=torch.float32,
     return 2 * n ** 3 / best
 
 # %% ../nbs/15_scale.ipynb #d6ab56bf
-def pass_flops(lm, rows, length): # `DiffusionLM` # of a batch
+def pass_flops(
+    lm, # `DiffusionLM`
+    rows,
+    length, # of a batch
+):
     """Operations in the matrix products of one pass from x_t to log p and x̂_0, two for each weight
     and position, and attention's own.
     """
@@ -117,7 +121,11 @@ class PackedTexts:
     """The batches of a `Batches`, read from one tensor on the device: step -> ids, mask, numbers of
     the texts.
     """
-    def __init__(self, batches, device): # `Batches`
+    def __init__(
+        self,
+        batches, # `Batches`
+        device,
+    ):
         self.b, self.epoch, longest = batches, None, max(map(len, batches.seqs))
         self.sizes = torch.tensor([len(s) for s in batches.seqs])
         self.ids = (
@@ -204,7 +212,13 @@ class Steps:
     mask.
     """
     def __init__(
-        self, model, texts, loop, batch_size=64, device='cpu', seed=0 # `DiffusionLM`; lists of ids
+        self,
+        model, # `DiffusionLM`
+        texts, # lists of ids
+        loop,
+        batch_size=64,
+        device='cpu',
+        seed=0,
     ):
         self.lm, self.loop, self.device, self.seed, self.step = (
             model.to(device).train(),
@@ -339,31 +353,57 @@ class GraphSteps(Steps):
 
 # %% ../nbs/15_scale.ipynb #afe2770f
 def step_flops(lm, rows, length): # `DiffusionLM`; of a batch
-    "Operations in the matrix products of a training step, on average over the coin of self-conditioning."
+    """Operations in the matrix products of a training step, on average over the coin of
+    self-conditioning.
+    """
     own = 3 * pass_flops(lm, rows, length)
-    return own + (pass_flops(lm, rows, length) / 2 if lm.self_cond else 0) + (6 * lm.dim * len(lm.vocab) * rows * length if lm.recipe == 'paper' else 0)
+    return (
+        own
+        + (pass_flops(lm, rows, length) / 2 if lm.self_cond else 0)
+        + (6 * lm.dim * len(lm.vocab) * rows * length if lm.recipe == 'paper' else 0)
+    )
 
 def time_steps(run, n): # `Steps`; how many
     "n more steps: words, positions and operations a second, and seconds a step."
     start, masks = finished(run.device), [run() for _ in range(n)]
     seconds = finished(run.device) - start
     rate = lambda f: sum(map(f, masks)) / seconds
-    return dict(words=float(rate(torch.sum)), positions=rate(torch.numel), flops=rate(lambda m: step_flops(run.lm, *m.shape)), seconds=seconds / n)
+    return dict(
+        words=float(rate(torch.sum)),
+        positions=rate(torch.numel),
+        flops=rate(lambda m: step_flops(run.lm, *m.shape)),
+        seconds=seconds / n,
+    )
 
-def make_steps(base, size, texts, loop, batch_size=64, device='cpu', seed=0): # as in `sized` and `Steps`
+def make_steps(
+    base,
+    size,
+    texts,
+    loop,
+    batch_size=64,
+    device='cpu',
+    seed=0, # as in `sized` and `Steps`
+):
     "A run of the given size in the manner of a `Loop`."
-    return (GraphSteps if loop.graph else Steps)(sized(base, size, paper=not loop.words), texts, loop, batch_size, device, seed)
+    return (GraphSteps if loop.graph else Steps)(
+        sized(base, size, paper=not loop.words), texts, loop, batch_size, device, seed
+    )
 
 def spread(values): # -> dict
     "Median, least and greatest."
     return dict(median=statistics.median(values), low=min(values), high=max(values))
 
-def race(runs, # {name: function that measures once -> a dict of numbers}
-         pairs): # how often
-    "All in turn, `pairs` times over, so that a slow minute meets them all alike: {name: {figure: list}}."
+def race(
+    runs, # {name: function that measures once -> a dict of numbers}
+    pairs, # how often
+):
+    """All in turn, `pairs` times over, so that a slow minute meets them all alike: {name: {figure:
+    list}}.
+    """
     out = {name: [] for name in runs}
     for _ in range(pairs):
-        for name, measure in runs.items(): out[name].append(measure())
+        for name, measure in runs.items():
+            out[name].append(measure())
     return {name: {k: [r[k] for r in rows] for k in rows[0]} for name, rows in out.items()}
 
 # %% ../nbs/15_scale.ipynb #11b3e4fa
@@ -399,8 +439,13 @@ class ReleasedGuide(LatentGuide):
 # %% ../nbs/15_scale.ipynb #34029b22
 @torch.no_grad()
 def released_texts(
-    lm, controls, guide, n, steps=200, seed=0 # `DiffusionLM`; a list; `ReleasedGuide`
-): # texts a control
+    lm, # `DiffusionLM`
+    controls, # a list
+    guide, # `ReleasedGuide`
+    n,
+    steps=200,
+    seed=0, # texts a control
+):
     """n texts for each control the released way: one control after the other, 64 positions,
     ancestral steps, clamped.
     """

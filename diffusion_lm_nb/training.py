@@ -29,8 +29,10 @@ def keyed_generator(*key): # whole numbers
 
 # %% ../nbs/06_training.ipynb #8c79bf3e
 def split_times(
-    t, mask, gen # (batch,) times in [0, 1] # (batch, length)
-): # generator -> (batch, length) times, where `mask` is
+    t, # (batch,) times in [0, 1]
+    mask, # (batch, length)
+    gen, # generator -> (batch, length) times, where `mask` is
+):
     """Half of the texts keep one time for all words. In the others a random part is read clean (t =
     0), or wholly hidden (t = 1): what filling a gap needs.
     """
@@ -105,8 +107,8 @@ def paper_loss(
     t, # (batch,) times
     noise, # (batch, length, dim)
     gen, # generator of the noise that x_0 carries
-    part=(0, 1),
-): # as in `loss` -> loss, dict of the three terms
+    part=(0, 1), # as in `loss` -> loss, dict of the three terms
+):
     """L_simple^e2e (section 4.1): the released code's terms, unweighted. All are means over rows,
     so a share's is its own mean.
     """
@@ -282,8 +284,8 @@ def ema_update(
     ema, # dict of tensors like the model's state, changed in place
     model,
     decay, # decay: the final d
-    step,
-): # counted from 0
+    step, # counted from 0
+):
     "The running mean of the weights; it follows fast at first."
     d, new = min(decay, (1 + step) / (10 + step)), model.state_dict()
     moving = [k for k, v in new.items() if v.dtype.is_floating_point]
@@ -295,8 +297,9 @@ def ema_update(
 
 # %% ../nbs/06_training.ipynb #37b76a1a
 def make_accelerator(
-    precision='no', device=None # bf16 or no
-): # cpu or cuda; None: the best there is
+    precision='no', # bf16 or no
+    device=None, # cpu or cuda; None: the best there is
+):
     "accelerate's `Accelerator` for this device and precision; BadInput if they are not to be had."
     from accelerate import Accelerator
     from accelerate.state import AcceleratorState
@@ -321,8 +324,12 @@ def make_accelerator(
 
 # %% ../nbs/06_training.ipynb #aaf46a2c
 def text_batches(
-    preset, examples, vocab, length, seed # a `Preset`
-): # length: positions of the model
+    preset, # a `Preset`
+    examples,
+    vocab,
+    length,
+    seed, # length: positions of the model
+):
     "Batches of token ids as arguments of a model's loss: step -> (ids, mask, generator)."
     fixed = length if preset.model.get('mask_pads') is False else None
     b = Batches(
@@ -371,8 +378,12 @@ KINDS = dict(diffusion=make_diffusion, ar=make_ar)
 
 # %% ../nbs/06_training.ipynb #91837ef9
 def save_checkpoint(
-    path, model, opt, ema, meta # the bare model and optimiser # dict of tensors
-): # dict that JSON can hold
+    path,
+    model,
+    opt, # the bare model and optimiser
+    ema, # dict of tensors
+    meta, # dict that JSON can hold
+):
     """Everything a run needs to go on, in one safetensors file, written beside and renamed into
     place.
     """
@@ -420,8 +431,11 @@ def check_checkpoint(path, model): # the model that it shall be put into
 
 # %% ../nbs/06_training.ipynb #b1d16c6e
 def load_checkpoint(
-    path, model, opt, ema # fresh ones of the same shapes; they are filled
-): # dict of tensors, filled, too
+    path,
+    model,
+    opt, # fresh ones of the same shapes; they are filled
+    ema, # dict of tensors, filled, too
+):
     """Put a checkpoint back into model, optimiser and EMA -> meta; BadInput if it is broken or of
     another shape.
     """
@@ -467,8 +481,8 @@ class Progress:
     """
     def __init__(
         self,
-        steps,
-        first=0, # total steps; those made before
+        steps, # total steps
+        first=0, # those made before
         minutes=None, # allowed from now on
         quiet=False,
     ):
@@ -561,8 +575,8 @@ def fit(
     save_every=120.0, # seconds between two checkpoints
     quiet=False, # True: no progress on stderr
     watch=None, # function (step, ema), called after each row of the log
-    accumulate=1,
-): # shares of a batch that a process computes one after the other
+    accumulate=1, # shares of a batch that a process computes one after the other
+):
     """Train until `preset.steps` or `minutes`; leaves the EMA weights in `model` and returns the
     log, a list of dicts.
     """
@@ -695,8 +709,10 @@ def plot_log(log, # rows of `fit`
 
 # %% ../nbs/06_training.ipynb #f53ad8f3
 def begin_run(
-    folder, me, resume # of the run # dict of all that decides what comes out
-): # go on with what is there
+    folder, # of the run
+    me, # dict of all that decides what comes out
+    resume, # go on with what is there
+):
     """Write run.json, or check that the run that is there was begun likewise; BadInput if it may
     not go on.
     """
