@@ -20,7 +20,7 @@ setup(
     long_description=(here / 'README.md').read_text(encoding='utf8'),
     long_description_content_type='text/markdown',
     packages=[cfg['lib_name']],
-    package_data={cfg['lib_name']: ['weights/**/*', 'targets/**/*']},
+    package_data={cfg['lib_name']: ['weights/**/*', 'targets/**/*', 'grammars/*']},
     install_requires=cfg['requirements'].split(),
     extras_require={'dev': cfg['dev_requirements'].split()},
     entry_points={'console_scripts': cfg['console_scripts'].split()},

@@ -83,7 +83,7 @@ class Linear(Schedule):
 
 # %% ../nbs/02_forward.ipynb #a90b938a
 class Entropic(Schedule):
-    "γ = μ − s·logit(u), u linear in t: a loss of 1/(1 + e^((γ−μ)/s)) at γ is linear in t."
+    "γ = μ − s·logit(u), u linear in t; then 1/(1 + e^((γ−μ)/s)) is linear in t, too."
     def __init__(
         self,
         mu=-1., # log SNR at which half of the information is lost

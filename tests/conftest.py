@@ -8,8 +8,9 @@ torch.set_num_threads(1)
 def lm():
     "A small model on the grammar, trained for a moment: text is poor, mechanics are all there."
     from dataclasses import replace
-    from diffusion_lm_nb.data import load_corpus
-    from diffusion_lm_nb.training import PRESETS, fit, make_diffusion
+    from diffusion_lm_nb.corpora import load_corpus
+    from diffusion_lm_nb.training import fit, make_diffusion
+    from diffusion_lm_nb.commands import PRESETS
     p = PRESETS['grammar']
     p = replace(p, model=p.model | dict(width=64, layers=2), steps=60, batch_size=32)
     torch.manual_seed(0)

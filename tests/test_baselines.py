@@ -14,21 +14,22 @@ from diffusion_lm_nb import (
     SyntaxTree,
 )
 from diffusion_lm_nb import baselines
-from diffusion_lm_nb.baselines import *
-from diffusion_lm_nb.controls import (
-    LABELS,
-    TASKS,
-    UPOS,
-    dlm_control,
-    dlm_infill,
-    read_rows,
-    read_tree,
-    tree_spans,
+from diffusion_lm_nb.baselines import (
+    FT, FTPoE, FT_TASKS, FUDGE, Fudge, GeDi, PPLM, Product, Stream, XLMWriter, beam_search,
+    control_tokens, draw, labelled_corpus, make_ft, make_fudge, make_gedi, sample_stream,
 )
-from diffusion_lm_nb.data import Grammar, MAX_WORDS, SPECIALS, load_corpus, pad_batch
+from diffusion_lm_nb.infilling import ARWriter, ByModel, Cold, Delorean, LeftWriter
+from diffusion_lm_nb.commands import TUNED, make_baseline
+from diffusion_lm_nb.files import read_rows
+from diffusion_lm_nb.syntax import LABELS, TASKS, UPOS, read_tree, tree_spans
+from diffusion_lm_nb.commands import dlm_control, dlm_infill
+from diffusion_lm_nb.grammar import Grammar
+from diffusion_lm_nb.corpora import load_corpus
+from diffusion_lm_nb.data import MAX_WORDS, SPECIALS, pad_batch
 from diffusion_lm_nb.language_models import BART, BERT, XLM
-from diffusion_lm_nb.reproduction import reproduce
-from diffusion_lm_nb.training import KINDS, PRESETS, fit, keyed_generator, make_ar
+from diffusion_lm_nb.commands import reproduce
+from diffusion_lm_nb.training import fit, keyed_generator, make_ar
+from diffusion_lm_nb.commands import KINDS, PRESETS
 
 SMALL = dict(width=32, layers=2, heads=2, dropout=0.)
 SENTENCE = 'The Eagle is a cheap pub near the river .'.split()

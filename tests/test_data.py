@@ -10,33 +10,14 @@ from pathlib import Path
 
 import pytest
 
-from diffusion_lm_nb.data import (
-    CORPORA,
-    FIELDS,
-    MAX_WORDS,
-    RESTAURANT,
-    SPECIALS,
-    BadInput,
-    Batches,
-    Example,
-    Grammar,
-    KneserNey,
-    Vocab,
-    atomic_path,
-    canonical_field,
-    data_home,
-    detokenise,
-    field_values,
-    load_corpus,
-    pack_corpus,
-    pad_batch,
-    read_mr,
-    read_official,
-    read_own,
-    tokenise,
-    unpack_corpus,
-    write_atomic,
+from diffusion_lm_nb.files import BadInput, atomic_path, write_atomic
+from diffusion_lm_nb.grammar import Example, FIELDS, Grammar, RESTAURANT, canonical_field
+from diffusion_lm_nb.corpora import (
+    CORPORA, data_home, detokenise, field_values, load_corpus, pack_corpus, read_mr,
+    read_official, read_own, tokenise, unpack_corpus,
 )
+from diffusion_lm_nb.ngram import KneserNey
+from diffusion_lm_nb.data import Batches, MAX_WORDS, SPECIALS, Vocab, pad_batch
 
 CARRIED = 'The Eagle is a cheap pub near the river .'.split()
 needs_corpus = pytest.mark.skipif(

@@ -2,17 +2,14 @@
 import itertools, math
 from dataclasses import replace
 import pytest, torch, torch.nn.functional as F
-from diffusion_lm_nb.data import SPECIALS, BadInput, pad_batch
+from diffusion_lm_nb.files import BadInput
+from diffusion_lm_nb.data import SPECIALS, pad_batch
 from diffusion_lm_nb.denoiser import DiffusionLM
 from diffusion_lm_nb.guidance import (
-    All,
-    ByClassifier,
-    Control,
-    LatentGuide,
-    NoisyClassifier,
-    condition,
+    All, ByClassifier, Control, LatentGuide, NoisyClassifier, condition,
 )
-from diffusion_lm_nb.training import PRESETS, fit, keyed_generator
+from diffusion_lm_nb.training import fit, keyed_generator
+from diffusion_lm_nb.commands import PRESETS
 
 WORDS = SPECIALS + 'The Eagle is a cheap pub near the river .'.split()
 LABELS = [('food', 'French'), 'cheap', 'pub']

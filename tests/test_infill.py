@@ -4,25 +4,15 @@ from dataclasses import replace
 import pytest, torch
 from hypothesis import given, settings, strategies as st
 import diffusion_lm_nb.controls as controls
-from diffusion_lm_nb.controls import (
-    GapLM,
-    Infill,
-    control_texts,
-    infill_texts,
-    open_places,
-    read_items,
-)
-from diffusion_lm_nb.data import (
-    SPECIALS,
-    BadInput,
-    Vocab,
-    load_corpus,
-    pad_batch,
-    sentences,
-    triples,
-)
+from diffusion_lm_nb.controls import Infill
+from diffusion_lm_nb.infilling import GapLM, open_places
+from diffusion_lm_nb.reproduction import read_items
+from diffusion_lm_nb.commands import control_texts, infill_texts
+from diffusion_lm_nb.files import BadInput
+from diffusion_lm_nb.corpora import load_corpus, sentences, triples
+from diffusion_lm_nb.data import SPECIALS, Vocab, pad_batch
 from diffusion_lm_nb.denoiser import DiffusionLM
-from diffusion_lm_nb.training import PRESETS, dlm_train
+from diffusion_lm_nb.commands import PRESETS, dlm_train
 
 NOUNS = 'ann ben cat dan'.split()
 STORIES = [

@@ -3,9 +3,15 @@ import math
 from dataclasses import replace
 import pytest, torch
 from diffusion_lm_nb import BadInput
-from diffusion_lm_nb.data import Example, Grammar, Vocab, load_corpus, pad_batch
-from diffusion_lm_nb.language_models import *
-from diffusion_lm_nb.training import KINDS, PRESETS, fit, keyed_generator
+from diffusion_lm_nb.grammar import Example, Grammar
+from diffusion_lm_nb.corpora import load_corpus
+from diffusion_lm_nb.data import Vocab, pad_batch
+from diffusion_lm_nb.language_models import (
+    BART, Classifier, MASK, NOISES, XLM, continue_text, few_labels, fill_rows, gap_nats,
+    hidden_scores, hide, infill_spans, input_forms, mask_words, mr_words, published, rating,
+)
+from diffusion_lm_nb.training import fit, keyed_generator
+from diffusion_lm_nb.commands import KINDS, PRESETS
 
 SMALL = dict(width=32, layers=2, heads=2, dropout=0.)
 SENTENCE = 'The Eagle is a cheap pub near the river .'.split()

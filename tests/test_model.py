@@ -3,9 +3,11 @@ import json, socket
 from pathlib import Path
 import pytest, torch
 from torch import nn
-from diffusion_lm_nb.data import SPECIALS, BadInput
+from diffusion_lm_nb.files import BadInput
+from diffusion_lm_nb.data import SPECIALS
 from diffusion_lm_nb import denoiser
-from diffusion_lm_nb.denoiser import DiffusionLM, Pretrained
+from diffusion_lm_nb.checkpoints import Pretrained
+from diffusion_lm_nb.denoiser import DiffusionLM
 
 WORDS = SPECIALS + 'The Eagle is a cheap pub near the river .'.split()
 RECIPES = dict(

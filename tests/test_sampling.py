@@ -3,7 +3,7 @@ import math
 from types import SimpleNamespace
 import pytest, torch
 from diffusion_lm_nb import DiffusionLM, Infill, Length, SemanticContent
-from diffusion_lm_nb.data import BadInput
+from diffusion_lm_nb.files import BadInput
 from diffusion_lm_nb.sampling import SOLVERS
 
 @pytest.mark.parametrize('solver', SOLVERS)

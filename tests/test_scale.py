@@ -4,12 +4,22 @@ from dataclasses import replace
 from pathlib import Path
 import pytest, torch
 from diffusion_lm_nb import scale as S
-from diffusion_lm_nb.controls import SemanticContent, read_rows, with_method
-from diffusion_lm_nb.data import BadInput, Batches, load_corpus
+from diffusion_lm_nb.files import read_rows
+from diffusion_lm_nb.controls import SemanticContent
+from diffusion_lm_nb.reproduction import with_method
+from diffusion_lm_nb.files import BadInput
+from diffusion_lm_nb.corpora import load_corpus
+from diffusion_lm_nb.data import Batches
 from diffusion_lm_nb.denoiser import DiffusionLM
 from diffusion_lm_nb.guidance import ByClassifier, LatentGuide, NoisyClassifier
-from diffusion_lm_nb.scale import *
-from diffusion_lm_nb.training import KINDS, PRESETS, TINY, fit, keyed_generator
+from diffusion_lm_nb.scale import (
+    LOOPS, Loop, PackedTexts, ReleasedGuide, kept_bytes, make_packed, make_steps, matrix_peak,
+    merge_rows, our_texts, pass_flops, random_texts, released_texts, sized, step_flops,
+    write_task,
+)
+from diffusion_lm_nb.commands import dlm_bench
+from diffusion_lm_nb.training import TINY, fit, keyed_generator
+from diffusion_lm_nb.commands import KINDS, PRESETS
 
 repo = Path(__file__).parents[1]
 P = replace(

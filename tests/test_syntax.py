@@ -12,10 +12,20 @@ from diffusion_lm_nb import (
     SyntaxSpan,
     SyntaxTree,
 )
-from diffusion_lm_nb.controls import *
-from diffusion_lm_nb.data import load_corpus, pad_batch
+from diffusion_lm_nb.corpora import Annotated, swap_names
+from diffusion_lm_nb.syntax import (
+    ByReader, Jointly, UPOS, brackets, chains, gold_chart, inside, read_tree, spans_tree,
+    syntax_reader, tree_f1, tree_log_prob, tree_spans, tree_text,
+)
+from diffusion_lm_nb.oracles import (
+    Judge, Reader, bracketed_texts, evalb_f1, lm_score, make_judge, reader_scores,
+    restaurant_texts,
+)
+from diffusion_lm_nb.reproduction import read_targets, shipped_targets, target_control
+from diffusion_lm_nb.commands import dlm_control
+from diffusion_lm_nb.corpora import load_corpus
+from diffusion_lm_nb.data import pad_batch
 from diffusion_lm_nb.guidance import ByClassifier, LatentGuide
-from diffusion_lm_nb.oracles import *
 from diffusion_lm_nb.oracles import ORACLES
 from diffusion_lm_nb.reproduction import part_scores, success_rows
 
@@ -436,7 +446,8 @@ def test_halves_have_no_document_in_common():
     examples = [
         Annotated([f'w{k}', 'x'], [], ['NOUN', 'VERB'], None, f'd{k // 3}') for k in range(60)
     ]
-    from diffusion_lm_nb.training import KINDS, PRESETS, replace
+    from diffusion_lm_nb.training import replace
+    from diffusion_lm_nb.commands import KINDS, PRESETS
 
     words = []
     for half in (0, 1):
@@ -632,7 +643,7 @@ def test_bad_targets_at_the_shell(task, line, says, tmp_path, capsys):
     )
 
 def test_rows_of_syntax_are_judged(tmp_path, capsys):
-    from diffusion_lm_nb.reproduction import dlm_evaluate
+    from diffusion_lm_nb.commands import dlm_evaluate
 
     (f := tmp_path / 't.jsonl').write_text(
         '{"pos": ["DET", "PROPN", "AUX", "DET", "NOUN", "PUNCT"]}\n{"pos": ["DET", "PROPN", "VERB",'

@@ -4,16 +4,12 @@ from dataclasses import replace
 from pathlib import Path
 import pytest, torch
 from diffusion_lm_nb import training as T
-from diffusion_lm_nb.data import BadInput, load_corpus
+from diffusion_lm_nb.files import BadInput
+from diffusion_lm_nb.corpora import load_corpus
 from diffusion_lm_nb.training import (
-    KINDS,
-    PRESETS,
-    fit,
-    keyed_generator,
-    learning_rate,
-    make_accelerator,
-    split_times,
+    fit, keyed_generator, learning_rate, make_accelerator, split_times,
 )
+from diffusion_lm_nb.commands import KINDS, PRESETS
 
 P = replace(
     PRESETS['grammar'],

@@ -1,0 +1,41 @@
+"""Takes the rows of reports into results/: `python results/collect.py REPORT.json … NAME "the command"` writes results/NAME.json.
+
+Each row gets hardware, commit and command. A row that stands in several reports, as that of the unguided texts does, is taken once.
+"""
+import json, sys
+from pathlib import Path
+from measure import commit, hardware
+from diffusion_lm_nb.files import write_atomic
+from diffusion_lm_nb.reproduction import PROTOCOLS
+
+*reports, name, command = sys.argv[1:]
+n = lambda r, report: {'their sentences': 1, 'test texts': 1}.get(
+    r['method'], PROTOCOLS[report['protocol']]['n']
+)
+rows = {}
+for report in (json.loads(Path(f).read_text()) for f in reports):
+    for r in report['rows']:
+        rows.setdefault(
+            (r['task'], r['method']),
+            r
+            | dict(
+                n_samples=n(r, report),
+                steps=report['steps'],
+                hardware=report['hardware'] if 'thread' not in report['hardware'] else hardware(),
+                commit=commit(),
+                command=command,
+            ),
+        )
+rows = [
+    r
+    for k, r in rows.items()
+    if k[1] not in ('unguided', 'their sentences', 'test texts') or k[0] == 'free'
+] + [
+    r
+    for k, r in rows.items()
+    if k[1] in ('unguided', 'their sentences', 'test texts') and k[0] != 'free'
+]
+write_atomic(
+    Path(__file__).parent / f'{name}.json', json.dumps(rows, ensure_ascii=False, indent=1) + '\n'
+)
+print(len(rows), 'rows')

@@ -1,0 +1,154 @@
+"""Sweeps the strength of guidance on valid data: one row a setting, into results/sweep.json.
+
+    DLM_DATA=... OMP_NUM_THREADS=1 python results/sweep.py [TASK ...]
+
+Targets are other texts of E2E's valid split than those of the protocol, as the *labeller* reads them, and the labeller scores: the
+judge of the table is not asked. Fluency is the teacher's perplexity over that of the targets' own sentences.
+Ours: `size` and `inner` of `Syntactic`. The paper's way: λ, step size and inner steps of `LatentGuide`. Both: the number of diffusion steps.
+"""
+import json, random, sys, time
+from pathlib import Path
+from measure import commit, hardware
+from diffusion_lm_nb import DiffusionLM
+from diffusion_lm_nb.controls import contains
+from diffusion_lm_nb.syntax import tree_spans, tree_text
+from diffusion_lm_nb.reproduction import read_targets, shipped_targets, target_control, with_method
+from diffusion_lm_nb.files import write_atomic
+from diffusion_lm_nb.corpora import load_corpus
+from diffusion_lm_nb.oracles import make_judge
+from diffusion_lm_nb.reproduction import distinct, fluency, success_rows
+
+TABLE, TARGETS, TEXTS = Path(__file__).parent/"sweep.json", 10, 2
+OURS = [
+    dict(size=s, inner=i, steps=n)
+    for s, i, n in (
+        (0.5, 1, 50),
+        (1, 1, 50),
+        (2, 1, 50),
+        (4, 1, 50),
+        (1, 2, 50),
+        (2, 2, 50),
+        (1, 3, 50),
+        (2, 1, 20),
+        (2, 1, 100),
+    )
+]
+PAPER = [
+    dict(fluency=λ, lr=η, inner=3, steps=50)
+    for λ, η in (
+        (1e-4, 0.05),
+        (1e-4, 0.1),
+        (1e-4, 0.2),
+        (5e-4, 0.1),
+        (1e-3, 0.05),
+        (1e-3, 0.1),
+        (1e-3, 0.2),
+    )
+] + [dict(fluency=1e-4, lr=0.1, inner=i, steps=n) for i, n in ((1, 50), (3, 20), (3, 100))]
+lm, labeller, valid = (
+    DiffusionLM.from_pretrained('e2e'),
+    make_judge('labeller'),
+    load_corpus('e2e', 'valid'),
+)
+
+def targets(task, n=TARGETS): # -> n targets, their sentences
+    used = {
+        t['example'] for t, _ in read_targets(shipped_targets(task), task) if isinstance(t, dict)
+    }
+    said = lambda e: [
+        (f, v) for f, v in e.mr if v not in ('yes', 'no') and contains(e.words, v.split())
+    ]
+    pool, rng, out = (
+        [i for i, e in enumerate(valid) if i not in used and 6 <= len(e.words) <= 40 and said(e)],
+        random.Random(f'sweep {task}'),
+        [],
+    )
+    picks = rng.sample(pool, n)
+    for i in picks:
+        e, t = valid[i], {}
+        tree = labeller.parse(e.words)
+        if 'pos' in task:
+            t['pos'] = labeller.tag(e.words)
+        if 'tree' in task:
+            t['tree'] = tree_text(tree)
+        if 'spans' in task:
+            t['spans'] = [
+                list(
+                    rng.choice(
+                        [s for s in tree_spans(tree) if 1 <= s[1] - s[0] < len(e.words) - 1]
+                        or tree_spans(tree)
+                    )
+                )
+            ]
+        if 'semantic' in task:
+            f, v = rng.choice(said(e))
+            t['attr'] = [*f.split(), ':', *v.split()]
+        out.append(t)
+    return out, [valid[i].words for i in picks]
+
+def main(*tasks):
+    for task in tasks or ('pos', 'tree', 'spans', 'semantic'):
+        wanted, sentences = targets(task)
+        people = fluency(sentences)
+        for method, grid in (
+            ('diffusion', OURS if task != 'semantic' else []),
+            ('diffusion-classifier', PAPER),
+        ):
+            for setting in grid:
+                rows = json.loads(TABLE.read_text()) if TABLE.exists() else []
+                if any(
+                    (r['task'], r['method'], r['setting']) == (task, method, setting) for r in rows
+                ):
+                    continue
+                controls, start = [target_control(task, t) for t in wanted], time.time()
+                if method == 'diffusion':
+                    for c in controls:
+                        for p in getattr(c, 'parts', [c]):
+                            if hasattr(p, 'size'):
+                                p.size, p.inner = setting['size'], setting['inner']
+                else:
+                    controls = with_method(
+                        controls, method, lm, **{k: v for k, v in setting.items() if k != 'steps'}
+                    )
+                texts = lm.sample(
+                    TARGETS * TEXTS,
+                    [c for c in controls for _ in range(TEXTS)],
+                    steps=setting['steps'],
+                    seed=1,
+                )
+                seconds = time.time() - start
+                words = [t.split() for t in texts]
+                r = success_rows(
+                    [
+                        dict(task=task, target=t, texts=texts[k * TEXTS : (k + 1) * TEXTS])
+                        for k, t in enumerate(wanted)
+                    ],
+                    labeller,
+                )
+                row = dict(
+                    task=task,
+                    method=method,
+                    setting=setting,
+                    success=r['success'],
+                    lm_ratio=fluency(words) / people,
+                    distinct4=distinct(words),
+                    distinct4_people=distinct(sentences),
+                    seconds_per_50=seconds / len(texts) * 50,
+                    n_targets=TARGETS,
+                    n_samples=TEXTS,
+                    oracle='labeller',
+                    hardware=hardware(),
+                    commit=commit(),
+                    command=f'DLM_DATA=$DLM_DATA python results/sweep.py {task}',
+                )
+                row |= {k: v for k, v in r.items() if k.startswith('success_')}
+                write_atomic(TABLE, json.dumps(rows + [row], ensure_ascii=False, indent=1) + '\n')
+                print(
+                    task,
+                    method,
+                    setting,
+                    {k: round(v, 3) for k, v in row.items() if isinstance(v, float)},
+                    flush=True,
+                )
+
+if __name__ == '__main__': main(*sys.argv[1:])
