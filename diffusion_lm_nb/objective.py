@@ -7,37 +7,42 @@ __all__ = ['gaussian_kl', 'prior_kl', 'vlb_weight', 'eps_from_x0', 'x0_from_eps'
 import torch
 
 # %% ../nbs/03_objective.ipynb #f178e9f7
-def gaussian_kl(m1, v1, # mean and variance of the first Gaussian, broadcastable
-                m2, v2): # mean and variance of the second
-    "KL(N(m1, v1) ‖ N(m2, v2)) elementwise, in nats."
+def gaussian_kl(m1, # mean of the first Gaussian, any shape
+                v1, # its variance, broadcastable to m1
+                m2, # mean of the second Gaussian
+                v2): # its variance
+    "KL(N(m1, v1) ‖ N(m2, v2)) in nats, elementwise: the broadcast shape of the arguments."
     return 0.5 * (v1 / v2 + (m2 - m1) ** 2 / v2 - 1 + (v2 / v1).log())
 
 # %% ../nbs/03_objective.ipynb #9eda3542
-def prior_kl(x0, # (batch, length, dim) clean
-             schedule): # a `Schedule` -> (batch, length) nats
-    "L_T = KL(q(x_T | x_0) ‖ N(0, I)): what the noise at t = 1 still tells, a number a position (eq. 1)."
+def prior_kl(x0, # (batch, length, dim) clean vectors e
+             schedule): # a `Schedule`
+    "The prior term L_T = KL(q(x_T | w) ‖ N(0, I)) in nats, `(batch, length)` (section 3.3, eq. 1)."
     γ = schedule.log_snr(torch.ones(1, dtype=torch.float64))
     ᾱ, σ2 = γ.sigmoid().float().to(x0.device), (-γ).sigmoid().float().to(x0.device)
     return gaussian_kl(ᾱ.sqrt() * x0, σ2, torch.zeros_like(x0), torch.ones_like(σ2)).sum(-1)
 
 # %% ../nbs/03_objective.ipynb #3ef0ac40
-def vlb_weight(s, t, # times of any one shape, s < t
-               schedule): # a `Schedule` -> float64, like t
-    "w in KL(q(x_s|x_t,x_0) ‖ p(x_s|x_t)) = w·‖x_0 − x̂_0‖²: half the drop in signal-to-noise ratio (appendix E, eq. 3)."
+def vlb_weight(s, # times before the reverse step ends, any shape, in [0, 1]
+               t, # times where it starts, like s, t > s
+               schedule): # a `Schedule`
+    "The weight of ‖e − x̂0‖² in a KL term, (SNR_s − SNR_t)/2, float64, like t (appendix E)."
     return 0.5 * (schedule.log_snr(s.double()).exp() - schedule.log_snr(t.double()).exp())
 
 # %% ../nbs/03_objective.ipynb #e57d64ac
-def eps_from_x0(x0, xt, # (batch, length, dim)
-                t, # (batch,) or (batch, length) times
-                schedule): # a `Schedule` -> like x0
-    "The noise that turns x_0 into x_t."
+def eps_from_x0(x0, # (batch, length, dim) clean vectors e, or the estimate x̂0
+                xt, # (batch, length, dim) latents at time t
+                t, # (batch,) or (batch, length) times in [0, 1]
+                schedule): # a `Schedule`
+    "The noise that turns x0 into x_t, like x0: (x_t − √ᾱ_t x0)/√(1−ᾱ_t)."
     a, s = schedule.coefs(t)
     return (xt - a * x0) / s
 
 # %% ../nbs/03_objective.ipynb #14db9e83
-def x0_from_eps(eps, xt, # (batch, length, dim)
-                t, # (batch,) or (batch, length) times
-                schedule): # a `Schedule` -> like eps
-    "The x_0 that noise eps turned into x_t."
+def x0_from_eps(eps, # (batch, length, dim) noise, or its estimate
+                xt, # (batch, length, dim) latents at time t
+                t, # (batch,) or (batch, length) times in [0, 1]
+                schedule): # a `Schedule`
+    "The clean vectors that noise eps turns into x_t, like eps: (x_t − √(1−ᾱ_t) eps)/√ᾱ_t."
     a, s = schedule.coefs(t)
     return (xt - s * eps) / a
