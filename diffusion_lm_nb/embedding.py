@@ -3,52 +3,62 @@
 # %% auto #0
 __all__ = ['WordEmbedding']
 
-# %% ../nbs/04_embedding.ipynb #ffa78c9a
+# %% ../nbs/04_embedding.ipynb #99787e09
 import math
-import torch, torch.nn.functional as F
+import torch
+import torch.nn.functional as F
 from torch import nn
 from fastcore.basics import patch
 
-# %% ../nbs/04_embedding.ipynb #04c256eb
+# %% ../nbs/04_embedding.ipynb #987edb23
 class WordEmbedding(nn.Module):
-    "Words to vectors and back: Emb(w), q_φ(x_0 | w), p_θ(w | x_0), the nearest word."
-    def __init__(self, vocab_size, # number of words
-                 dim=16, # numbers a word
-                 unit=True): # every word's vector has length √dim, so that noise of variance 1 means the same for all; False: free, as in the paper
+    "Words to vectors and back: Emb(w), q_φ(x_0 | w), p_θ(w | x_0), the nearest word (section 4)."
+    def __init__(self,
+                 vocab_size, # number of words
+                 dim=16, # dimensions of a word's vector
+                 unit=True): # True: every vector has length √dim; False: free, as in the paper
         super().__init__()
         self.weight, self.unit = nn.Parameter(torch.randn(vocab_size, dim)), unit
-        if not unit: self.bias = nn.Parameter(torch.zeros(vocab_size))
+        if not unit:
+            self.bias = nn.Parameter(torch.zeros(vocab_size))
     @property
     def E(self):
         "The table of vectors as the diffusion sees them, `(vocab, dim)`."
-        return F.normalize(self.weight.float(), dim=-1) * math.sqrt(self.weight.shape[1]) if self.unit else self.weight.float()
-    def forward(self, ids): # (batch, length)
-        "Emb(w), `(batch, length, dim)`."
+        if not self.unit:
+            return self.weight.float()
+        return F.normalize(self.weight.float(), dim=-1) * math.sqrt(self.weight.shape[1])
+    def forward(self,
+                ids): # (batch, length)
+        "Emb(w), the clean vectors, `(batch, length, dim)`."
         return F.embedding(ids, self.E)
 
-# %% ../nbs/04_embedding.ipynb #30fe5543
+# %% ../nbs/04_embedding.ipynb #94faee7e
 @patch
-def sample(self: WordEmbedding, ids, # (batch, length)
-           std, # σ_0
+def sample(self: WordEmbedding,
+           ids, # (batch, length)
+           std, # σ_0, the standard deviation of the noise
            noise): # (batch, length, dim), standard normal
-    "x_0 ~ q_φ(x_0 | w) = N(Emb(w), σ_0² I), from given noise (section 4.1)."
+    "x_0 ~ q_φ(x_0 | w) = N(Emb(w), σ_0² I), like noise (section 4.1)."
     return self(ids) + std * noise
 
-# %% ../nbs/04_embedding.ipynb #e4d25104
+# %% ../nbs/04_embedding.ipynb #a55eb405
 @patch
-def logits(self: WordEmbedding, x): # (batch, length, dim)
-    "The tied output layer `(batch, length, vocab)`: x·Emb(w), plus a bias if free. Its softmax is p_θ(w | x_0) (section 4.1)."
+def logits(self: WordEmbedding,
+           x): # (batch, length, dim)
+    "The tied output layer, x·Emb(w) (+ bias if free), `(batch, length, vocab)` (section 4.1)."
     return x @ self.E.T + (0 if self.unit else self.bias)
 
-# %% ../nbs/04_embedding.ipynb #dedd14e9
+# %% ../nbs/04_embedding.ipynb #794d08ef
 @patch
-def nearest(self: WordEmbedding, x): # (batch, length, dim)
+def nearest(self: WordEmbedding,
+            x): # (batch, length, dim)
     "The ids of the words whose vectors are nearest, `(batch, length)`."
     E = self.E
     return (E.pow(2).sum(-1) - 2 * x @ E.T).argmin(-1)
 
-# %% ../nbs/04_embedding.ipynb #9f478cd7
+# %% ../nbs/04_embedding.ipynb #95ca71b0
 @patch
-def clamp(self: WordEmbedding, x): # (batch, length, dim)
-    "The clamping trick: a predicted x_0 replaced by the nearest word's vector, the same shape (section 4.2)."
+def clamp(self: WordEmbedding,
+          x): # (batch, length, dim)
+    "The clamping trick: the vector of the nearest word, like x (section 4.2)."
     return F.embedding(self.nearest(x), self.E)
