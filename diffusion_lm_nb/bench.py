@@ -15,7 +15,7 @@ from .files import BadInput, positive, write_atomic
 from .corpora import field_values, load_corpus
 from .checkpoints import weights_home
 from .training import keyed_generator
-from .sampling import SOLVERS, load_model
+from .sampling import load_model, make_solver
 from .guidance import NoisyClassifier
 from .controls import SemanticContent
 from .reproduction import PAPER_GUIDANCE, distinct, fluency
@@ -297,7 +297,7 @@ def bench_guided(
     wishes=5,
     n=10,
     steps=80,
-    solver='fresh',
+    solver='renoise_all',
     released_steps=200,
     classifier=None,
     strength=None,
@@ -412,8 +412,7 @@ def check_bench(pairs, batch_size, steps, solver, seconds, parts, quick): # opti
         raise BadInput(f'--seconds must be between 0 and 3600, not {seconds}')
     if pairs < 5 and not quick:
         raise BadInput(f'--pairs {pairs} are too few for a median; five at least')
-    if solver not in SOLVERS:
-        raise BadInput(f'no solver {solver!r}; there are {", ".join(SOLVERS)}')
+    make_solver(solver)
     if wrong := {*parts.split(',')} - {'train', 'guided', 'memory'}:
         raise BadInput(f'no part {sorted(wrong)[0]!r}; there are train, guided, memory')
 
@@ -426,7 +425,7 @@ def bench(
     size: str = None, # LAYERSxWIDTH of the training benchmark; 6x192, on a GPU 12x768
     batch_size: int = 64, # texts a training step
     steps: int = 80, # diffusion steps of ours; the released recipe makes 200
-    solver: str = 'fresh', # of ours
+    solver: str = 'renoise_all', # of ours
     classifier: str = None, # folder of a classifier of the model's size, for the released guidance
     seconds: float = 8.0, # of one measurement of training
     parts: str = 'train,guided,memory', # what to measure

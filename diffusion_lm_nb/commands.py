@@ -35,7 +35,7 @@ from .infilling import hidden_words, infill_by
 from .reproduction import METHODS, PROTOCOLS, check_row, evaluate_rows, fit_ngram
 from .reproduction import infill_row, landmarks, read_items, read_targets, run_job
 from .reproduction import run_targets, run_writer, shipped_targets, target_control
-from .reproduction import with_method
+from .reproduction import guide_for
 from .report import headline, report_html, report_table, shown
 from .bench import bench
 
@@ -187,7 +187,7 @@ def sample_texts(
     model: str = 'e2e', # shipped name, folder or Hub id
     seed: int = 0, # same seed, same texts
     length: int = None, # words in each; drawn as in training by default
-    solver: str = 'churn', # churn, ancestral, fresh, ddim, dpm2m
+    solver: str = 'renoise', # renoise, ancestral, renoise_all, ddim, dpmpp2m
     batch_size: int = None, # texts at once
     device: str = None, # cpu, cuda
     shard: str = '0/1', # i/N: only part i of the N parts of the n texts
@@ -401,7 +401,7 @@ def control_texts(
         model = writer.model
     else:
         lm, writer = load_model(model, device), None
-        controls = with_method(
+        guide = guide_for(
             controls, method, lm, model, classifier, fluency=fluency, lr=lr, inner=inner
         )
         for k, c in enumerate(
@@ -468,6 +468,7 @@ def control_texts(
                 steps,
                 batch_size=batch_size,
                 progress=bar(len(todo), task),
+                guide=guide,
             )
 
 # %% ../nbs/H_commands.ipynb #ef001833

@@ -16,7 +16,7 @@ from .corpora import field_values
 from .data import Batches
 from .forward import q_sample
 from .objective import vlb_weight
-from .denoiser import DiffusionLM
+from .denoiser import DiffusionLM, PaperDiffusionLM
 from .training import Preset, keyed_generator
 from .guidance import Control, NoisyClassifier, condition
 
@@ -62,41 +62,33 @@ class SemanticContent(Control):
     "The text says the value of a field, word for word: SemanticContent('food', 'French')."
     def __init__(self, field, value):
         self.field, self.value = canonical_field(field), ' '.join(str(value).split())
-        if not self.value:
-            raise BadInput(f'no value for the field {self.field!r}')
-        self.phrases = (
-            [p.split() for p in FRIENDLY.get(self.value, [self.value])]
-            if self.field == 'family friendly'
-            else [self.value.split()]
-        )
+        if not self.value: raise BadInput(f'no value for the field {self.field!r}')
+        friendly = self.field == 'family friendly' and FRIENDLY.get(self.value)
+        self.phrases = [p.split() for p in friendly or [self.value]]
         self.min_words, self.label_key = min(map(len, self.phrases)), (self.field, self.value)
     def bind(self, lm):
         "Look the phrases up in the model's vocabulary."
-        self.vocab = lm.vocab
-        self.ids = [
-            [lm.vocab.ids[w] for w in p]
-            for p in self.phrases
-            if all(lm.vocab.ids.get(w, 0) > lm.vocab.pad for w in p)
-        ] # START and the like are no words
+        self.vocab, ids = lm.vocab, lm.vocab.ids
+        known = [p for p in self.phrases if all(ids.get(w, 0) > lm.vocab.pad for w in p)]
+        self.ids = [[ids[w] for w in p] for p in known]
         if not self.ids:
-            raise BadInput(
-                f'{self.value[:100]!r} has a word that the model does not know; it cannot write it'
-            )
+            what = self.value[:100]
+            raise BadInput(f'{what!r} has a word that the model does not know; it cannot write it')
         return self
     @property
-    def kind(self):
-        "Wishes whose phrases have the same numbers of words are asked together."
+    def batch_key(self):
+        "Values whose phrases have the same numbers of words are asked together."
         return type(self), *map(len, self.ids)
     @staticmethod
-    def said(controls, logp): # one a row; (batch, length, vocab)
-        "log P of each row's wish, `(batch,)`: what a subclass changes, rather than `log_prob`."
+    def log_probs(controls, logp): # one a row; (batch, length, vocab)
+        "log P of each row's control, `(batch,)`: what a subclass changes, rather than `log_prob`."
         phrases = [torch.tensor(ids, device=logp.device) for ids in zip(*(c.ids for c in controls))]
-        return torch.cat([phrase_starts(logp, ids) for ids in phrases], 1).logsumexp(1).clamp(max=0)
-    def log_prob(self, logp, mask): return self.said([self] * len(logp), logp)
-    def posteriors(self, controls, # of this kind, one a row
-                   logp, mask, strength=1.):
-        "Word probabilities of each row given its wish, like `logp`."
-        return condition(lambda l: self.said(controls, l), logp, strength)
+        starts = [phrase_starts(logp, ids) for ids in phrases]
+        return torch.cat(starts, 1).logsumexp(1).clamp(max=0)
+    def log_prob(self, logp, mask): return self.log_probs([self] * len(logp), logp)
+    def posteriors(self, controls, logp, mask, strength=1.0): # as in `Control.posteriors`
+        "Token marginals of each row given its control, like `logp`."
+        return condition(lambda l: self.log_probs(controls, l), logp, strength)
     def check(self, words):
         "Do the value's words stand in the text, in a row?"
         return contains(words, self.value.split())
@@ -166,14 +158,18 @@ CONTROL_PRESETS = {
 # %% ../nbs/10_controls.ipynb #707b9dcb
 class Length(Control):
     "The text has exactly n words."
+    fixes_length, order = True, 0
     def __init__(self, n):
         if not isinstance(n, int) or isinstance(n, bool) or n < 1:
             raise BadInput(f'a length is a whole number from 1, not {n!r}')
         self.n = n
-    def log_prob(self, logp, mask):
-        return logp.new_zeros(len(logp)) + 0 * logp.clamp(min=-50).sum((1, 2))
+    @property
+    def batch_key(self):
+        "All lengths are asked together: the plan has satisfied them."
+        return Length
+    def log_prob(self, logp, mask): return logp.new_zeros(len(logp)) + 0 * logp.clamp(min=-50).sum((1, 2))
     def posterior(self, logp, mask, strength=1.): return logp.exp()
-    def plan(self, lm, gen):
+    def plan(self, lm, gen, n_words=None):
         "The length, and nothing known."
         return self.n, {}
     def check(self, words):
@@ -196,7 +192,7 @@ def gap_scores(
     each size.
     """
     most = max(1, min(most, lm.length - 2 - (len(infill.layout(sizes)) - sizes[k])))
-    if lm.recipe != 'tokens':
+    if isinstance(lm, PaperDiffusionLM):
         return torch.ones(most) / most
     T, score = 200, torch.zeros(most)
     for n in range(1, most + 1):
@@ -242,6 +238,7 @@ class Infill(Control):
     """The words between `left` and `right`; or `Infill.parse` of a text with gaps `___` (1 to 10
     words) or `___{3}`.
     """
+    fixes_length, order = True, 0
     def __init__(
         self,
         left='',
@@ -288,7 +285,7 @@ class Infill(Control):
         sizes, out = list(sizes), []
         for p in self.parts: out += [p] if isinstance(p, str) else [None] * sizes.pop(0)
         return out
-    def plan(self, lm, gen):
+    def plan(self, lm, gen, n_words=None):
         "Draw the sizes of open gaps; then the length and the words around them are known."
         if self.min_words > lm.length - 2:
             raise BadInput(
@@ -309,6 +306,10 @@ class Infill(Control):
                 sizes[k] = 1 + int(torch.multinomial(self.scores[key], 1, generator=gen))
         words = self.layout(sizes)
         return len(words), {i: w for i, w in enumerate(words) if w is not None}
+    @property
+    def batch_key(self):
+        "All gaps are asked together: the plan has satisfied them."
+        return Infill
     def posterior(self, logp, mask, strength=1.): return logp.exp()
     def log_prob(self, logp, mask):
         raise BadInput('a gap is filled by knowing its surroundings, not by an energy')
@@ -349,10 +350,27 @@ class Infill(Control):
 
 # %% ../nbs/10_controls.ipynb #4cf1c504
 @patch
-def infill(self: DiffusionLM, text, n=1, seed=0, control=None, **kwargs): # text with ___ or ___{3}
+def infill(
+    self: DiffusionLM,
+    text: str, # with gaps `___` (1 to 10 words) or `___{3}`
+    n: int = 1, # as in `sample`, like all that follow
+    seed: int = 0,
+    control=None,
+    steps: int = 50,
+    first: int = 0,
+    solver='renoise',
+    batch_size: int | None = None,
+    clamp: bool = False,
+    guidance: float = 1.0,
+    guide=None,
+    progress=None,
+) -> list[str]:
     "n ways to fill the gaps of `text`; what surrounds them comes back word for word."
-    c = Infill.parse(text)
-    return self.sample(n, control=c & control if control is not None else c, seed=seed, **kwargs)
+    gaps = Infill.parse(text)
+    return self.sample(
+        n, gaps if control is None else gaps & control, steps, seed, first, solver, None,
+        batch_size, clamp, guidance, guide, progress
+    )
 
 # %% ../nbs/10_controls.ipynb #24db742a
 def make_labels(preset, examples, seed):
@@ -374,10 +392,13 @@ def make_labels(preset, examples, seed):
 
 # %% ../nbs/10_controls.ipynb #f3c90f1a
 class Label(Control):
-    """The text is of this class; obeyed by a classifier that was trained on labelled texts:
-    ByClassifier(Label('calm'), guide).
-    """
+    "The text is of this class, as a classifier that `guide=` names tells it: Label('calm')."
     def __init__(self, label): self.label_key = label
+    def log_prob(self, logp, mask):
+        raise BadInput(
+            f'{self} is told by a classifier alone: give guide=ClassifierGuidance(classifier), one'
+            ' that was trained on this label'
+        )
     def __repr__(self): return f'Label({self.label_key!r})'
 
 # %% ../nbs/10_controls.ipynb #d94fe20b

@@ -3,139 +3,126 @@
 # %% auto #0
 __all__ = ['SPECIALS', 'MAX_WORDS', 'Vocab', 'pad_batch', 'Batches']
 
-# %% ../nbs/01_data.ipynb #a4ae1323
+# %% ../nbs/01_data.ipynb #e0421bd3
+import math
 from collections import Counter
 import torch
+from fastcore.basics import patch
 from .files import BadInput
 
-# %% ../nbs/01_data.ipynb #cf018617
+# %% ../nbs/01_data.ipynb #90d98796
 SPECIALS = ['START', 'END', 'UNK', 'PAD']
-MAX_WORDS = 62          # 64 positions, less START and END
+MAX_WORDS = 62          # 64 positions, without START and END
 
-# %% ../nbs/01_data.ipynb #03a51f7b
+# %% ../nbs/01_data.ipynb #9584bf63
 class Vocab:
-    "A list of words; a word's place in it is its id. The four special tokens come first."
-    def __init__(self, words: list): # all tokens in order of their ids, specials first
+    "A list of tokens, special tokens first; the position of a token in the list is its id."
+    def __init__(self, words: list): # all tokens in the order of their ids, special tokens first
         if list(words[:4]) != SPECIALS:
-            raise BadInput(
-                f'a vocabulary begins with {" ".join(SPECIALS)}; this one begins with'
-                f' {" ".join(map(str, words[:4]))}'
-            )
-        self.words, self.ids = list(words), {w: i for i, w in enumerate(words)}
+            first = ' '.join(map(str, words[:4]))
+            raise BadInput(f'a vocabulary begins with {" ".join(SPECIALS)}, not with {first}')
+        self.words = list(words)
+        self.ids = {w: i for i, w in enumerate(self.words)}
         self.start, self.end, self.unk, self.pad = range(4)
 
     @classmethod
-    def from_texts(
-        cls,
-        texts, # lists of words
-        more_than=10, # keep words that occur more often than this
-    ):
-        "The words seen often enough, most frequent first, ties in alphabetical order."
+    def from_texts(cls,
+                   texts,           # lists of words
+                   more_than=10):   # keep the words that occur more often than this
+        "The vocabulary of a corpus: most frequent words first, ties in alphabetical order."
         count = Counter(w for t in texts for w in t)
-        return cls(
-            SPECIALS
-            + sorted(
-                (w for w, n in count.items() if n > more_than and w not in SPECIALS),
-                key=lambda w: (-count[w], w),
-            )
-        )
-
-    def encode(self, words): # list[str] -> list[int], two longer
-        "Ids of `START words END`; a word outside the vocabulary becomes UNK."
-        return [self.start, *(self.ids.get(w, self.unk) for w in words), self.end]
-
-    def known(self, word): # -> id
-        """The id of a word of a given text; if there is none, of the same word in lower case or
-        with plain quotation marks; else UNK.
-        """
-        for w in (
-            word,
-            word.lower(),
-            word.lower().replace('’', "'").replace('"', "''").replace('``', "''"),
-        ):
-            if (i := self.ids.get(w, self.unk)) > self.pad:
-                return i # a word that is spelt like a special token is not one
-        return self.unk
-
-    def decode(self, ids): # iterable of int -> list[str]
-        "The words between START and the first END; pads are dropped."
-        out = []
-        for i in map(int, ids):
-            if i == self.end: break
-            if i not in (self.start, self.pad): out.append(self.words[i])
-        return out
+        kept = [w for w, n in count.items() if n > more_than and w not in SPECIALS]
+        return cls(SPECIALS + sorted(kept, key=lambda w: (-count[w], w)))
 
     def __len__(self): return len(self.words)
 
-# %% ../nbs/01_data.ipynb #b63dadcb
-def pad_batch(
-    seqs, # list of id lists, each with START and END
-    pad, # id that fills
-    length=None, # columns; the longest sequence by default
-):
-    "`(batch, length)` ids and `(batch, length)` mask, True where a token stands."
-    length = length or max(map(len, seqs))
-    if (n := max(map(len, seqs))) > length:
-        raise BadInput(f'a text of {n - 2} words is too long: the model holds {length - 2}')
+# %% ../nbs/01_data.ipynb #370a733c
+@patch
+def encode(self: Vocab, words): # list of n words -> list of n + 2 ids
+    "Ids of `START words END`; a word outside the vocabulary becomes UNK."
+    return [self.start, *(self.ids.get(w, self.unk) for w in words), self.end]
+
+# %% ../nbs/01_data.ipynb #e831eee4
+@patch
+def decode(self: Vocab, ids): # iterable of ids -> list of words
+    "The words between START and the first END; PAD is dropped."
+    out = []
+    for i in map(int, ids):
+        if i == self.end: break
+        if i not in (self.start, self.pad): out.append(self.words[i])
+    return out
+
+# %% ../nbs/01_data.ipynb #e0c22902
+@patch
+def known(self: Vocab, word): # str -> id
+    "The id of a user's word; if need be in lower case or with plain quotation marks; else UNK."
+    lower = word.lower()
+    plain = lower.replace('’', "'").replace('"', "''").replace('``', "''")
+    for w in (word, lower, plain):
+        i = self.ids.get(w, self.unk)
+        if i > self.pad: return i       # a word that is spelt like a special token is no word
+    return self.unk
+
+# %% ../nbs/01_data.ipynb #950d62a2
+def pad_batch(seqs,         # list of id lists, each with START and END
+              pad,          # the id of PAD
+              length=None): # columns; the longest sequence by default
+    "Ids and mask of a batch, both `(batch, length)`; the mask is True where a token stands."
+    longest = max(map(len, seqs))
+    length = length or longest
+    if longest > length:
+        raise BadInput(f'a text of {longest - 2} words is too long: the model holds {length - 2}')
     ids = torch.full((len(seqs), length), pad)
-    for i, s in enumerate(seqs):
-        ids[i, : len(s)] = torch.tensor(s)
+    for row, s in zip(ids, seqs):
+        row[:len(s)] = torch.tensor(s)
     return ids, ids.ne(pad)
 
-# %% ../nbs/01_data.ipynb #13ead21e
+# %% ../nbs/01_data.ipynb #2a1a168c
 class Batches:
-    """Batches as a pure function of the step, so that a run that was cut off goes on as if nothing
-    had happened.
-    """
-    def __init__(
-        self,
-        seqs, # list of id lists
-        pad, # id that fills
-        batch_size=64, # texts a batch
-        seed=0, # another seed, another order
-        length=None, # pad all to it; None: to a multiple of 8 beside sequences of like length
-        pool=16, # batches that are sorted by length together
-    ):
-        self.seqs, self.pad, self.bs, self.seed, self.length, self.pool = (
-            seqs,
-            pad,
-            min(batch_size, len(seqs)),
-            seed,
-            length,
-            pool,
-        )
-        self.per_epoch, self._epoch = len(seqs) // self.bs, None
+    "Training batches as a pure function of the step."
+    def __init__(self,
+                 seqs,              # list of id lists
+                 pad,               # the id of PAD
+                 batch_size=64,     # sequences in a batch
+                 seed=0,            # another seed gives another order
+                 length=None,       # pad every batch to this length; None: bucket by length
+                 pool=16):          # so many batches are sorted by length together
+        self.seqs = seqs
+        self.pad = pad
+        self.batch_size = min(batch_size, len(seqs))
+        self.seed = seed
+        self.length = length
+        self.pool = pool
+        self.per_epoch = len(seqs) // self.batch_size
+        self._epoch = None          # the epoch whose plan is kept
 
-    def _plan(self, epoch): # order of the examples in this epoch, (per_epoch, batch_size)
-        if self._epoch != epoch:
-            g = torch.Generator().manual_seed(self.seed * 1_000_003 + epoch)
-            order = torch.randperm(len(self.seqs), generator=g)[: self.per_epoch * self.bs]
-            if (
-                self.length is None
-            # sort within pools of some batches, then shuffle the batches: little padding, yet every
-            # epoch differs
-            ):
-                lens = torch.tensor([len(self.seqs[i]) for i in order])
-                order = torch.cat(
-                    [
-                        o[l.argsort(stable=True)]
-                        for o, l in zip(
-                            order.split(self.pool * self.bs), lens.split(self.pool * self.bs)
-                        )
-                    ]
-                )
-            self._order = order.view(self.per_epoch, self.bs)[
-                torch.randperm(self.per_epoch, generator=g)
-            ]
-            self._epoch = epoch
-        return self._order
-
-    def __call__(
-        self,
-        step, # -> ids (batch, length), mask (batch, length), numbers of the examples
-    ):
+    def __call__(self, step): # -> ids and mask, both (batch, length); list of indices into `seqs`
         "The batch of training step `step`."
-        rows = self._plan(step // self.per_epoch)[step % self.per_epoch].tolist()
+        epoch, k = divmod(step, self.per_epoch)
+        rows = self._plan(epoch)[k].tolist()
         seqs = [self.seqs[i] for i in rows]
-        n = self.length or -(-max(map(len, seqs)) // 8) * 8
-        return *pad_batch(seqs, self.pad, n), rows
+        longest = max(map(len, seqs))
+        length = self.length or math.ceil(longest / 8) * 8
+        return *pad_batch(seqs, self.pad, length), rows
+
+# %% ../nbs/01_data.ipynb #6452d671
+@patch
+def _plan(self: Batches, epoch): # -> (per_epoch, batch_size) indices into `seqs`
+    "Which sequences are in which batch of an epoch."
+    if self._epoch != epoch:
+        g = torch.Generator().manual_seed(self.seed * 1_000_003 + epoch)
+        order = torch.randperm(len(self.seqs), generator=g)[:self.per_epoch * self.batch_size]
+        if self.length is None: order = self._bucketed(order)
+        shuffled = torch.randperm(self.per_epoch, generator=g)
+        self._order = order.view(self.per_epoch, self.batch_size)[shuffled]
+        self._epoch = epoch
+    return self._order
+
+# %% ../nbs/01_data.ipynb #55165578
+@patch
+def _bucketed(self: Batches, order): # shuffled indices -> the same indices
+    "The order with each pool of batches sorted by length."
+    lengths = torch.tensor([len(self.seqs[i]) for i in order])
+    size = self.pool * self.batch_size
+    pools = zip(order.split(size), lengths.split(size))
+    return torch.cat([part[n.argsort(stable=True)] for part, n in pools])

@@ -3,7 +3,7 @@
 # %% auto #0
 __all__ = ['FIELDS', 'RESTAURANT', 'Example', 'canonical_field', 'read_grammar', 'read_rules', 'Grammar', 'read_off']
 
-# %% ../nbs/C_grammar.ipynb #5aec1389
+# %% ../nbs/C_grammar.ipynb #79d4d65a
 import math, random, re
 from collections import Counter
 from dataclasses import dataclass, field
@@ -12,320 +12,287 @@ from importlib.resources import files
 from fastcore.basics import patch
 from .files import BadInput
 
-# %% ../nbs/C_grammar.ipynb #677770c6
+# %% ../nbs/C_grammar.ipynb #45bdbb86
 @dataclass
 class Example:
-    """One text: its words, what it means as (field, value) pairs, and gold tags and tree where they
-    are known.
-    """
-    words: list
-    mr: list = field(default_factory=list)
-    tags: list = None
-    tree: str = None
+    "A text and what is known about it."
+    words: list                             # list of n strings
+    mr: list = field(default_factory=list)  # (field, value) pairs
+    tags: list = None                       # n universal part-of-speech tags, where known
+    tree: str = None                        # the syntax tree in brackets, where known
 
-# %% ../nbs/C_grammar.ipynb #8cd7f329
+# %% ../nbs/C_grammar.ipynb #764cf817
 FIELDS = ['name', 'Type', 'food', 'price', 'customer rating', 'area', 'family friendly', 'near']
-_spelt = lambda name: re.sub(r'[^a-z]', '', name.lower())
-_CANONICAL = {_spelt(f): f for f in FIELDS} | dict(eattype='Type', pricerange='price')
+_CANONICAL = {f.replace(' ', '').lower(): f for f in FIELDS}
+_CANONICAL |= dict(eattype='Type', pricerange='price')
 
-# %% ../nbs/C_grammar.ipynb #79c57bdb
+# %% ../nbs/C_grammar.ipynb #c91a8040
 def canonical_field(name): # any spelling: `priceRange`, `price`, `Price Range`
-    "The field's name as the tokenised corpus writes it."
-    if (known := _CANONICAL.get(_spelt(str(name)))) is None:
+    "The name of the field as the tokenised corpus writes it."
+    found = _CANONICAL.get(re.sub(r'[^a-z]', '', str(name).lower()))
+    if found is None:
         raise BadInput(f'no field {name!r}; there are {", ".join(FIELDS)}')
-    return known
+    return found
 
-# %% ../nbs/C_grammar.ipynb #b7771be2
+# %% ../nbs/C_grammar.ipynb #9418dd13
 def read_grammar(name): # restaurant or domain
-    "The rules of a grammar that lies in `diffusion_lm_nb/grammars`, as text for `read_rules`."
+    "The rules of a grammar in `diffusion_lm_nb/grammars`, as text for `read_rules`."
     path = files('diffusion_lm_nb')/'grammars'/f'{name}.txt'
     return path.read_text(encoding='utf8')
 
-# %% ../nbs/C_grammar.ipynb #69725813
+# %% ../nbs/C_grammar.ipynb #76f98d5f
 RESTAURANT = read_grammar('restaurant')
 
-# %% ../nbs/C_grammar.ipynb #94c22605
-def read_rules(
-    # lines `SYMBOL : weight item item | weight item`; an item is a symbol or `TAG/word`; a line
-    # that begins with | goes on
-    text,
-):
+# %% ../nbs/C_grammar.ipynb #b3a8869c
+def _read_alternative(text): # '3 DT/a NP.kind' -> (3.0, (('DT', 'a'), 'NP.kind'))
+    weight, *items = text.split()
+    return float(weight), tuple(tuple(i.split('/', 1)) if '/' in i else i for i in items)
+
+# %% ../nbs/C_grammar.ipynb #baf2448e
+def read_rules(text): # lines `SYMBOL : weight item item | weight item`; a line with | goes on
     "{symbol: [(probability, items), …]}; in `items` a word is a pair (tag, word)."
     rules = {}
     for line in re.sub(r'\n\s*\|', ' |', text).splitlines():
-        if not line.strip() or line.startswith('#'):
-            continue
+        line = line.strip()
+        if not line or line.startswith('#'): continue
         symbol, _, right = line.partition(' : ')
         try:
-            alts = [
-                (float(w), tuple(tuple(i.split('/', 1)) if '/' in i else i for i in items))
-                for w, *items in map(str.split, right.split(' | '))
-            ]
+            alternatives = [_read_alternative(a) for a in right.split(' | ')]
         except ValueError:
-            raise BadInput(
-                f'grammar: write `SYMBOL : weight item item | weight item`, not {line.strip()!r}'
-            ) from None
-        if not all(w > 0 and items for w, items in alts):
-            raise BadInput(
-                'grammar: each alternative needs a weight above 0 and items, not so in'
-                f' {line.strip()!r}'
-            )
-        rules[symbol.strip()] = [(w / sum(w for w, _ in alts), items) for w, items in alts]
+            form = '`SYMBOL : weight item item | weight item`'
+            raise BadInput(f'grammar: write {form}, not {line!r}') from None
+        if not all(weight > 0 and items for weight, items in alternatives):
+            need = 'each alternative needs a weight above 0 and items'
+            raise BadInput(f'grammar: {need}, not so in {line!r}')
+        total = sum(weight for weight, _ in alternatives)
+        rules[symbol.strip()] = [(weight / total, items) for weight, items in alternatives]
     return rules
 
-# %% ../nbs/C_grammar.ipynb #d1ed0947
+# %% ../nbs/C_grammar.ipynb #0c2b31cd
 class Grammar:
-    """A weighted context-free grammar without recursion, whose texts come with meaning, tags and
-    tree.
-    """
-    def __init__(
-        self,
-        rules=RESTAURANT, # text for `read_rules`
-        root=None, # the symbol of a whole text; the first one by default
-    ):
+    "A probabilistic context-free grammar without recursion; its texts have MR, tags and tree."
+    def __init__(self,
+                 rules=RESTAURANT,  # text for `read_rules`
+                 root=None):        # the symbol of a whole text; the first one by default
         self.rules = read_rules(rules)
         self.root = root or next(iter(self.rules), None)
         if self.root not in self.rules:
             raise BadInput(f'the grammar has no symbol {self.root!r}')
         self._check(self.root, (), set())
-        self._draws = {
-            s: ([items for _, items in alts], [p for p, _ in alts])
-            for s, alts in self.rules.items()
-        }
 
-    def _check(self, symbol, above, done): # every symbol is defined and none contains itself
-        if symbol not in self.rules:
-            raise BadInput(f'the grammar uses {symbol!r} and has no rule for it')
-        if symbol in above:
-            raise BadInput(f'the grammar calls itself: {" → ".join((*above, symbol))}')
-        if symbol in done:
-            return
-        for _, items in self.rules[symbol]:
-            for s in items:
-                if isinstance(s, str):
-                    self._check(s, (*above, symbol), done)
-        done.add(symbol)
-
-    @property
-    def words(self): # -> list[str]
-        "All words, in alphabetical order."
-        return sorted(
-            {
-                s[1]
-                for alts in self.rules.values()
-                for _, items in alts
-                for s in items
-                if isinstance(s, tuple)
-            }
-        )
-
-# %% ../nbs/C_grammar.ipynb #41a691e7
+# %% ../nbs/C_grammar.ipynb #394c8ea7
 @patch
-def derive(self: Grammar, rng, # `random.Random`
-           symbol=None): # where to begin; the root by default
+def _check(self: Grammar, symbol, above, done):
+    "Every symbol below `symbol` has a rule, and none contains itself."
+    if symbol not in self.rules:
+        raise BadInput(f'the grammar uses {symbol!r} and has no rule for it')
+    if symbol in above:
+        raise BadInput(f'the grammar calls itself: {" → ".join((*above, symbol))}')
+    if symbol in done: return
+    for _, items in self.rules[symbol]:
+        for item in items:
+            if isinstance(item, str): self._check(item, (*above, symbol), done)
+    done.add(symbol)
+
+# %% ../nbs/C_grammar.ipynb #cf754cf8
+@patch
+def _leaves(self: Grammar): # -> set of pairs (tag, word)
+    out = set()
+    for alternatives in self.rules.values():
+        for _, items in alternatives:
+            out |= {i for i in items if isinstance(i, tuple)}
+    return out
+
+# %% ../nbs/C_grammar.ipynb #9b56828a
+@patch(as_prop=True)
+def words(self: Grammar): # -> list[str]
+    "All words, in alphabetical order."
+    return sorted({word for _, word in self._leaves()})
+
+# %% ../nbs/C_grammar.ipynb #ba5a4770
+@patch
+def derive(self: Grammar,
+           rng,             # `random.Random`
+           symbol=None):    # where to begin; the root by default
     "A random derivation: `(symbol, [below, …])`, at the bottom `(tag, word)`."
     if isinstance(symbol, tuple): return symbol
     symbol = symbol or self.root
-    return symbol, [self.derive(rng, s) for s in rng.choices(*self._draws[symbol])[0]]
+    probs = [p for p, _ in self.rules[symbol]]
+    _, items = rng.choices(self.rules[symbol], probs)[0]
+    return symbol, [self.derive(rng, item) for item in items]
 
-# %% ../nbs/C_grammar.ipynb #c9766cad
-_UPOS = {
-    'DT': 'DET',
-    'NN': 'NOUN',
-    'NNS': 'NOUN',
-    'NNP': 'PROPN',
-    'JJ': 'ADJ',
-    'JJR': 'ADJ',
-    'VB': 'VERB',
-    'VBZ': 'VERB',
-    'VBP': 'VERB',
-    'VBN': 'VERB',
-    'MD': 'AUX',
-    'IN': 'ADP',
-    'CC': 'CCONJ',
-    'CD': 'NUM',
-    'PRP': 'PRON',
-    'EX': 'PRON',
-    'RB': 'ADV',
-    'SYM': 'SYM',
-    '$': 'SYM',
-    '.': 'PUNCT',
-    ',': 'PUNCT',
-}
+# %% ../nbs/C_grammar.ipynb #047febab
+_UPOS = dict(
+    DT='DET', NN='NOUN', NNS='NOUN', NNP='PROPN', JJ='ADJ', JJR='ADJ',
+    VB='VERB', VBZ='VERB', VBP='VERB', VBN='VERB', MD='AUX', IN='ADP', CC='CCONJ', CD='NUM',
+    PRP='PRON', EX='PRON', RB='ADV', SYM='SYM') | {'$': 'SYM', '.': 'PUNCT', ',': 'PUNCT'}
 _UPOS_OF_WORD = {'is': 'AUX', 'are': 'AUX', 'not': 'PART'}
+
+# %% ../nbs/C_grammar.ipynb #f446dd5e
 def read_off(derivation): # as `derive` gives it -> Example
-    "Words, tags, meaning and tree of a derivation."
+    "Words, MR, tags and tree of a derivation."
     words, tags, mr = [], [], {}
-    def walk(node):
+
+    def walk(node): # -> the brackets of this node
         symbol, below = node
         if isinstance(below, str):
-            words.append(below); tags.append(_UPOS_OF_WORD.get(below) or _UPOS.get(symbol, 'X'))
+            words.append(below)
+            tags.append(_UPOS_OF_WORD.get(below) or _UPOS.get(symbol, 'X'))
             return f'({symbol} {below})'
-        start, inside = len(words), ' '.join(map(walk, below))
+        start = len(words)
+        inside = ' '.join(map(walk, below))
         label = symbol.split('.')[0]
         if symbol[0] == '@':
             name, _, value = label[1:].partition('=')
             mr[canonical_field(name)] = value or ' '.join(words[start:])
         return f'({label} {inside})' if symbol[0].isupper() else inside
-    tree = walk(derivation)
-    return Example(words, sorted(mr.items(), key=lambda fv: FIELDS.index(fv[0])), tags, tree)
 
-# %% ../nbs/C_grammar.ipynb #a81d55f2
+    tree = walk(derivation)
+    pairs = sorted(mr.items(), key=lambda fv: FIELDS.index(fv[0]))
+    return Example(words, pairs, tags, tree)
+
+# %% ../nbs/C_grammar.ipynb #8186148f
 @patch
-def example(self: Grammar, seed, # of the corpus
-            index): # number of the example in it
-    "Example number `index`, the same at each call."
+def example(self: Grammar,
+            seed,       # of the corpus
+            index):     # of the example in the corpus
+    "The example with this index, the same at each call."
     return read_off(self.derive(random.Random(f'{seed}/{index}')))
 
-# %% ../nbs/C_grammar.ipynb #09127714
+# %% ../nbs/C_grammar.ipynb #57880e92
 @patch
-def sample(self: Grammar, n, # how many
-           seed=0): # another seed, other texts
+def sample(self: Grammar,
+           n,           # how many
+           seed=0):     # another seed, other texts
     "A list of `n` examples: `example(seed, 0)`, `example(seed, 1)`, …"
     return [self.example(seed, i) for i in range(n)]
 
-# %% ../nbs/C_grammar.ipynb #926e5e6e
-def _readings(rules, item, words, i): # every (derivation of words[i:j] by item, j)
+# %% ../nbs/C_grammar.ipynb #0f0dca29
+def _readings(rules, item, words, i): # yields (derivation of words[i:j] from item, j)
     if isinstance(item, tuple):
-        if i < len(words) and words[i] == item[1]:
-            yield item, i + 1
+        if i < len(words) and words[i] == item[1]: yield item, i + 1
         return
     for _, items in rules[item]:
-        rows = [([], i)]
+        rows = [([], i)]                # what the items so far became, and where they end
         for s in items:
-            rows = [
-                (row + [node], k) for row, j in rows for node, k in _readings(rules, s, words, j)
-            ]
+            rows = [(row + [node], k)
+                    for row, j in rows for node, k in _readings(rules, s, words, j)]
         for row, j in rows:
             yield (item, row), j
 
-# %% ../nbs/C_grammar.ipynb #be274143
+# %% ../nbs/C_grammar.ipynb #098bb7fe
 @patch
 def derivations(self: Grammar, words): # list[str] -> list
-    "All derivations of a text; an empty list if the grammar does not know it."
+    "All derivations of a text; an empty list if the grammar cannot derive it."
     return [node for node, j in _readings(self.rules, self.root, words, 0) if j == len(words)]
 
-# %% ../nbs/C_grammar.ipynb #9e431082
+# %% ../nbs/C_grammar.ipynb #4885148e
 @patch
 def parse(self: Grammar, words): # list[str] -> Example or None
-    "The text with its meaning, tags and tree; None if the grammar does not know it."
+    "The text with its MR, tags and tree; None if the grammar cannot derive it."
     found = self.derivations(words)
     return read_off(found[0]) if found else None
 
-# %% ../nbs/C_grammar.ipynb #a3e84db8
-def _inside(rules, root, words): # probability that root turns into words
+# %% ../nbs/C_grammar.ipynb #3dc795fa
+def _inside(rules, root, words): # -> probability that root derives words
     @lru_cache(None)
-    def β(item, i): # -> {j: probability that item turns into words[i:j]}
+    def β(item, i): # -> {j: probability that item derives words[i:j]}
         if isinstance(item, tuple):
-            return {i + 1: 1.0} if i < len(words) and words[i] == item[1] else {}
+            return {i + 1: 1.} if i < len(words) and words[i] == item[1] else {}
         out = Counter()
         for p, items in rules[item]:
             front = {i: p}
             for s in items:
-                ahead = Counter()
-                for j, q in front.items():
-                    for k, r in β(s, j).items():
-                        ahead[k] += q * r
-                front = ahead
+                front = advance(front, s)
             for j, q in front.items():
                 out[j] += q
         return out
 
-    return β(root, 0).get(len(words), 0.0)
+    def advance(front, item): # the front after one more item
+        ahead = Counter()
+        for j, q in front.items():
+            for k, r in β(item, j).items():
+                ahead[k] += q * r
+        return ahead
 
-# %% ../nbs/C_grammar.ipynb #ec27ee4d
+    return β(root, 0).get(len(words), 0.)
+
+# %% ../nbs/C_grammar.ipynb #70db695b
 @patch
 def log_prob(self: Grammar, words): # list[str] -> float
-    """log P(words) in nats, all derivations summed by the inside algorithm; −inf for a text that
-    the grammar does not know.
-    """
+    "log P(words) in nats, summed over all derivations; −inf if the grammar cannot derive it."
     p = _inside(self.rules, self.root, words)
     return math.log(p) if p else -math.inf
 
-# %% ../nbs/C_grammar.ipynb #8f327e93
+# %% ../nbs/C_grammar.ipynb #4c9b506a
 @patch
 def to_nltk(self: Grammar): # -> nltk.PCFG
-    "The same grammar for `nltk`'s parsers; a pair (tag, word) becomes the symbol `tag/word`."
-    from nltk.grammar import Nonterminal, PCFG, ProbabilisticProduction
+    "The same grammar for the parsers of `nltk`; a pair (tag, word) becomes the symbol `tag/word`."
+    from nltk.grammar import Nonterminal, PCFG, ProbabilisticProduction as Rule
 
-    nt = lambda s: Nonterminal('/'.join(s) if isinstance(s, tuple) else s)
-    rules = [
-        ProbabilisticProduction(nt(a), [nt(s) for s in items], prob=p)
-        for a, alts in self.rules.items()
-        for p, items in alts
-    ]
-    leaves = {
-        s
-        for alts in self.rules.values()
-        for _, items in alts
-        for s in items
-        if isinstance(s, tuple)
-    }
-    return PCFG(
-        nt(self.root),
-        rules + [ProbabilisticProduction(nt(s), [s[1]], prob=1.0) for s in sorted(leaves)],
-    )
+    def symbol(item):
+        return Nonterminal('/'.join(item) if isinstance(item, tuple) else item)
 
-# %% ../nbs/C_grammar.ipynb #7b42055c
+    rules = []
+    for left, alternatives in self.rules.items():
+        for p, items in alternatives:
+            rules.append(Rule(symbol(left), [symbol(i) for i in items], prob=p))
+    for tag, word in sorted(self._leaves()):
+        rules.append(Rule(symbol((tag, word)), [word], prob=1.))
+    return PCFG(symbol(self.root), rules)
+
+# %% ../nbs/C_grammar.ipynb #c0848cec
 @patch
 def num_derivations(self: Grammar): # -> int
-    "How many derivations there are."
-
+    "How many derivations the grammar has."
     @lru_cache(None)
     def count(item):
-        return (
-            1
-            if isinstance(item, tuple)
-            else sum(math.prod(map(count, items)) for _, items in self.rules[item])
-        )
+        if isinstance(item, tuple): return 1
+        return sum(math.prod(map(count, items)) for _, items in self.rules[item])
 
     return count(self.root)
 
-# %% ../nbs/C_grammar.ipynb #a1d527c8
+# %% ../nbs/C_grammar.ipynb #3e65f65e
+def _expand(rules, rest): # yields rests that begin with a (tag, word), or are empty
+    if not rest or isinstance(rest[0], tuple):
+        yield rest
+        return
+    for _, items in rules[rest[0]]:
+        yield from _expand(rules, items + rest[1:])
+
+# %% ../nbs/C_grammar.ipynb #9dc3d0f0
 @patch
 def num_texts(self: Grammar): # -> int
-    """How many different texts there are; the grammar is unambiguous if and only if this equals
-    `num_derivations()`.
-    """
-
-    def expand(rest): # replace the first symbol until a word stands in front
-        if not rest or isinstance(rest[0], tuple):
-            yield rest
-        else:
-            for _, items in self.rules[rest[0]]:
-                yield from expand(items + rest[1:])
-
+    "How many different texts there are; the grammar is unambiguous if this is `num_derivations()`."
     @lru_cache(None)
     def count(rests):
-        after = {}
-        for rest in (r for s in rests for r in expand(s)):
-            after.setdefault(rest[0][1] if rest else None, set()).add(rest[1:])
-        return sum(1 if word is None else count(frozenset(s)) for word, s in after.items())
+        following = {}                  # next word -> rests after it; None: the text ends here
+        for rest in rests:
+            for full in _expand(self.rules, rest):
+                word = full[0][1] if full else None
+                following.setdefault(word, set()).add(full[1:])
+        return sum(1 if w is None else count(frozenset(s)) for w, s in following.items())
 
     return count(frozenset({(self.root,)}))
 
-# %% ../nbs/C_grammar.ipynb #febacf57
+# %% ../nbs/C_grammar.ipynb #998f16ba
 @patch
-def expected(self: Grammar, value): # function of (p, items) of a rule, summed over a derivation
-    "The mean over derivations of a sum over rules; exact."
-
+def expected(self: Grammar, value): # function of the (p, items) of a rule
+    "The mean over derivations of the sum of `value` over their rules; exact."
     @lru_cache(None)
     def mean(item):
-        return (
-            0.0
-            if isinstance(item, tuple)
-            else sum(p * (value(p, items) + sum(map(mean, items))) for p, items in self.rules[item])
-        )
+        if isinstance(item, tuple): return 0.
+        return sum(p * (value(p, items) + sum(map(mean, items))) for p, items in self.rules[item])
 
     return mean(self.root)
 
-# %% ../nbs/C_grammar.ipynb #b3e74ac7
+# %% ../nbs/C_grammar.ipynb #1dd9f73c
 @patch
 def entropy(self: Grammar): # -> float
-    "Entropy of the derivations in nats; of the texts, too, if the grammar is unambiguous."
+    "Entropy of the derivations in nats; this is the entropy of the texts if none is ambiguous."
     return self.expected(lambda p, items: -math.log(p))
 
-# %% ../nbs/C_grammar.ipynb #4ab31df6
+# %% ../nbs/C_grammar.ipynb #0d5eb762
 @patch
 def mean_length(self: Grammar): # -> float
     "Mean number of words of a text."

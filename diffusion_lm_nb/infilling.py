@@ -131,7 +131,7 @@ def hidden_words(examples, least=3, most=8, seed=0): # -> list of (Infill, [the 
 # %% ../nbs/15_infilling.ipynb #c28ad166
 class LeftOnly(Infill):
     "A gap that is filled without a look at what stands right of it."
-    def plan(self, lm, gen):
+    def plan(self, lm, gen, n_words=None):
         "The length, and the words before the first gap."
         n, given = super().plan(lm, gen)
         at = next(i for i, p in enumerate(self.parts) if not isinstance(p, str))

@@ -16,17 +16,15 @@ from .training import keyed_generator
 
 # %% ../nbs/08_likelihood.ipynb #f77f03a0
 @patch
-def guess(
+def predict_twice(
     self: DiffusionLM,
     x, # (batch, length, dim)
-    t,
+    t, # as in `predict`
     mask=None, # as in `predict`
 ):
-    """log p(word) and x̂_0 from x_t alone: a self-conditioned model makes a guess, reads it, and
-    guesses again.
-    """
-    cond = self.predict(x, t, mask)[1] if self.self_cond else None
-    return self.predict(x, t, mask, cond)
+    "Token marginals and x̂_0 from x_t alone: a self-conditioned model reads its own first estimate."
+    first = self.predict(x, t, mask)[1] if self.self_cond else None
+    return self.predict(x, t, mask, first)
 
 # %% ../nbs/08_likelihood.ipynb #5bd4cc80
 @patch
@@ -45,9 +43,34 @@ def kl_at(
     i = i.double()
     w = vlb_weight(i / T, (i + 1) / T, self.schedule).float().to(x0.device)
     t = ((i + 1) / T).float().to(x0.device)
-    _, x̂0 = self.guess(q_sample(x0, t, self.schedule, noise), t, mask)
+    _, x̂0 = self.predict_twice(q_sample(x0, t, self.schedule, noise), t, mask)
     kl = w[:, None] * (x0 - x̂0).pow(2).sum(-1)
     return kl if mask is None else kl * mask
+
+# %% ../nbs/08_likelihood.ipynb #c5a62655
+@patch
+def bound_of_batch(self: DiffusionLM, texts, generators, draws, T): # one generator a sequence
+    "The bound of one batch, `(batch,)` nats, as in `bound`."
+    dev, width = self.device, None if self.mask_pads else self.length
+    ids, there = pad_batch([self.vocab.encode(t) for t in texts], self.vocab.pad, width)
+    ids, there = ids.to(dev), there.to(dev)
+    x0, mask, n_words = self.emb(ids), there if self.mask_pads else None, there.sum(1) - 2
+    def noise():
+        drawn = [torch.randn(self.length, self.dim, generator=g) for g in generators]
+        return torch.stack([z[:ids.shape[1]] for z in drawn]).to(dev)
+    def over_tokens(nats): return (nats if mask is None else nats * mask).sum(1)
+    total = over_tokens(prior_kl(x0, self.schedule))
+    u = torch.stack([torch.rand(draws, generator=g) for g in generators])
+    for j in range(draws):
+        i = ((j + u[:, j]) / draws * T).floor().clamp(max=T - 1)
+        total += T / draws * self.kl_at(x0, i, T, mask, noise()).sum(1)
+    zero = torch.zeros(len(texts), device=dev)
+    x = q_sample(x0, zero, self.schedule, noise())
+    first = self.predict(x, zero, mask)[1] if self.self_cond else None
+    logp = self.rounding(x, zero, mask, first)
+    total -= over_tokens(logp.gather(-1, ids[..., None])[..., 0])
+    if self.mask_pads: total -= self.length_probs[n_words].clamp(min=1e-8).log()
+    return total
 
 # %% ../nbs/08_likelihood.ipynb #2a42e2b8
 @patch
@@ -55,72 +78,41 @@ def kl_at(
 def bound(
     self: DiffusionLM,
     texts, # list of word lists
-    draws=32,
-    T=2000, # moments a text, stratified over the T steps of the chain
+    draws=32, # timesteps a sequence, stratified over the T steps of the chain
+    T=2000,
     seed=0,
     batch_size=64,
 ):
-    """An upper bound on −log p(text), in nats, one number a text: Σ_t KL + L_T − log p_θ(w|x_0) −
-    log p(length), estimated without bias (sections 3.3 and 4.1).
+    """An upper bound on −log p(w), in nats, one number a sequence: Σ_t KL + L_T − log p_θ(w|x_0)
+    − log p(length), estimated without bias (sections 3.3 and 4.1).
     """
     self.eval()
     if long := max((len(w) for w in texts if len(w) > self.length - 2), default=0):
         raise BadInput(f'a text of {long} words is too long: the model holds {self.length - 2}')
-    dev, out = self.device, torch.zeros(len(texts))
     order = sorted(range(len(texts)), key=lambda i: len(texts[i]))
-    for rows in (order[at : at + batch_size] for at in range(0, len(order), batch_size)):
-        ids, there = (
-            u.to(dev)
-            for u in pad_batch(
-                [self.vocab.encode(texts[i]) for i in rows],
-                self.vocab.pad,
-                None if self.mask_pads else self.length,
-            )
-        )
-        x0, mask, n_words = self.emb(ids), there if self.mask_pads else None, there.sum(1) - 2
-        gens = [keyed_generator(seed, i) for i in rows]
-        randn = lambda: torch.stack(
-            [torch.randn(self.length, self.dim, generator=g)[: ids.shape[1]] for g in gens]
-        ).to(dev)
-        keep = lambda nats: (nats if mask is None else nats * mask).sum(1)
-        total, u = keep(prior_kl(x0, self.schedule)), torch.stack(
-            [torch.rand(draws, generator=g) for g in gens]
-        )
-        for j in range(draws):
-            i = ((j + u[:, j]) / draws * T).floor().clamp(max=T - 1)
-            total += T / draws * self.kl_at(x0, i, T, mask, randn()).sum(1)
-        zero = torch.zeros(len(rows), device=dev)
-        x = q_sample(x0, zero, self.schedule, randn())
-        logp = (
-            self.guess(x, zero, mask)[0]
-            if self.recipe == 'tokens'
-            else self.emb.logits(x).log_softmax(-1)
-        )
-        total -= keep(logp.gather(-1, ids[..., None])[..., 0])
-        if self.mask_pads:
-            total -= self.length_probs[n_words].clamp(min=1e-8).log()
-        out[rows] = total.cpu()
+    out = torch.zeros(len(texts))
+    for start in range(0, len(order), batch_size):
+        rows = order[start:start + batch_size]
+        generators = [keyed_generator(seed, i) for i in rows]
+        out[rows] = self.bound_of_batch([texts[i] for i in rows], generators, draws, T).cpu()
     return out
 
 # %% ../nbs/08_likelihood.ipynb #e219c1d6
 @patch
 def nll(
     self: DiffusionLM,
-    texts, # strings or word lists
-    draws=32,
-    seed=0,
-    **kwargs, # as in `bound`
-):
-    "The bound in nats a token (words and END), over all texts together."
-    words = [
-        t.split() if isinstance(t, str) else list(t)
-        for t in ([texts] if isinstance(texts, str) else texts)
-    ]
-    if not words:
-        raise BadInput('no texts to measure')
-    return float(
-        self.bound(words, draws, seed=seed, **kwargs).sum() / sum(len(w) + 1 for w in words)
-    )
+    texts, # a string, or a list of strings or word lists
+    draws: int = 32, # timesteps a sequence
+    seed: int = 0,
+    T: int = 2000, # steps of the chain that the bound is of
+    batch_size: int = 64,
+) -> float:
+    "The bound in nats a token (words and END), over all sequences together."
+    if isinstance(texts, str): texts = [texts]
+    words = [t.split() if isinstance(t, str) else list(t) for t in texts]
+    if not words: raise BadInput('no texts to measure')
+    tokens = sum(len(w) + 1 for w in words)
+    return float(self.bound(words, draws, T, seed, batch_size).sum() / tokens)
 
 # %% ../nbs/08_likelihood.ipynb #20b8a0fb
 def likelihood(

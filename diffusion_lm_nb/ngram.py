@@ -3,76 +3,78 @@
 # %% auto #0
 __all__ = ['KneserNey']
 
-# %% ../nbs/D_ngram.ipynb #f2b98ac0
+# %% ../nbs/D_ngram.ipynb #cb63db1c
 import math
 from collections import Counter
 from fastcore.basics import patch
 
-# %% ../nbs/D_ngram.ipynb #b4f23a98
+# %% ../nbs/D_ngram.ipynb #a09d833c
+def _ngrams(words, n): # list[str] -> list of tuples of n words
+    return [tuple(words[i:i + n]) for i in range(len(words) - n + 1)]
+
+# %% ../nbs/D_ngram.ipynb #7ad85222
+def _discount(counts): # {n-gram: count} -> the d of the formula
+    n = Counter(counts.values())
+    return n[1] / (n[1] + 2 * n[2]) if n[1] else .5
+
+# %% ../nbs/D_ngram.ipynb #3e5cc38a
 class KneserNey:
-    "An interpolated Kneser-Ney n-gram model over words and END, one discount an order."
-    def __init__(self, order=5, # longest n-gram
-                 vocab=None): # words that count as known; others become UNK
-        self.order, self.vocab = order, vocab
+    "An interpolated Kneser-Ney n-gram model over words and END, with one discount per order."
+    def __init__(self,
+                 order=5,       # words of the longest n-gram
+                 vocab=None):   # the words that count as known; others become UNK; None: all
+        self.order = order
+        self.vocab = vocab
 
-    def _words(self, words):
-        return (
-            ['START'] * (self.order - 1)
-            + [w if self.vocab is None or w in self.vocab else 'UNK' for w in words]
-            + ['END']
-        )
+    def _words(self, words): # list[str] -> list[str], with START, END and UNK
+        known = [w if self.vocab is None or w in self.vocab else 'UNK' for w in words]
+        return ['START'] * (self.order - 1) + known + ['END']
 
-    def fit(self, texts): # list of word lists
-        """Count; highest order by occurrence, lower orders by the number of distinct words that
-        precede.
-        """
-        n = self.order
-        counts = [Counter() for _ in range(n + 1)] # counts[k][k-gram]
-        for t in texts:
-            w = self._words(t)
-            for i in range(n - 1, len(w)):
-                counts[n][tuple(w[i - n + 1 : i + 1])] += 1
-        for k in range(n - 1, 0, -1):
-            for g in counts[k + 1]:
-                counts[k][g[1:]] += 1 # continuation counts
-        self.counts, self.total, self.types, self.discount = (
-            counts,
-            [None] * (n + 1),
-            [None] * (n + 1),
-            [None] * (n + 1),
-        )
-        for k in range(1, n + 1):
-            self.total[k], self.types[k] = Counter(), Counter()
-            for g, c in counts[k].items():
-                self.total[k][g[:-1]] += c
-                self.types[k][g[:-1]] += 1
-            c = Counter(counts[k].values())
-            self.discount[k] = c[1] / (c[1] + 2 * c[2]) if c[1] else 0.5
-        self.size = len({g[0] for g in counts[1]} | {'UNK'})
-        return self
-
-# %% ../nbs/D_ngram.ipynb #95ff08f0
+# %% ../nbs/D_ngram.ipynb #0556e47b
 @patch
-def prob(self: KneserNey, word, # to be predicted
-         context): # tuple of the order−1 words before
+def fit(self: KneserNey, texts): # list of word lists -> the model itself
+    "Count: the highest order by occurrence, lower orders by the number of different words before."
+    n = self.order
+    self.counts = [Counter() for _ in range(n + 1)]
+    for t in texts:
+        self.counts[n].update(_ngrams(self._words(t), n))
+    for k in range(n - 1, 0, -1):
+        self.counts[k] = Counter(g[1:] for g in self.counts[k + 1])
+    self.total = [Counter() for _ in range(n + 1)]
+    self.types = [Counter() for _ in range(n + 1)]
+    for k in range(1, n + 1):
+        for g, c in self.counts[k].items():
+            self.total[k][g[:-1]] += c
+            self.types[k][g[:-1]] += 1
+    self.discount = [None, *map(_discount, self.counts[1:])]
+    self.size = len({g[0] for g in self.counts[1]} | {'UNK'})
+    return self
+
+# %% ../nbs/D_ngram.ipynb #767ac6f5
+@patch
+def prob(self: KneserNey,
+         word,          # the word to be predicted
+         context):      # tuple of the order − 1 words before it
     "p(word | context)."
     p = 1 / self.size
     for k in range(1, self.order + 1):
         h = tuple(context[len(context) - k + 1:])
-        if not (total := self.total[k].get(h)): break
+        total = self.total[k].get(h)
+        if not total: break
         d = self.discount[k]
-        p = max(self.counts[k].get((*h, word), 0) - d, 0) / total + d * self.types[k][h] / total * p
+        seen = max(self.counts[k].get((*h, word), 0) - d, 0) / total
+        p = seen + d * self.types[k][h] / total * p
     return p
 
-# %% ../nbs/D_ngram.ipynb #7cf8e833
+# %% ../nbs/D_ngram.ipynb #fc2a5618
 @patch
 def nats(self: KneserNey, words): # list[str] -> float
     "−log p(words END)."
     w, n = self._words(words), self.order
     return -sum(math.log(self.prob(w[i], tuple(w[i - n + 1:i]))) for i in range(n - 1, len(w)))
 
-# %% ../nbs/D_ngram.ipynb #d715826a
+# %% ../nbs/D_ngram.ipynb #5b54838f
 @patch
 def perplexity(self: KneserNey, texts): # list of word lists
-    "exp(nats a token), words and END counted."
+    "exp(nats per token), words and END counted."
     return math.exp(sum(map(self.nats, texts)) / sum(len(t) + 1 for t in texts))

@@ -2,9 +2,9 @@
 
 # %% auto #0
 __all__ = ['ORACLE_PRESETS', 'ORACLES', 'ORACLE_KINDS', 'domain_grammar', 'squeeze', 'restaurant_texts', 'Spelling', 'Reader',
-           'tree_chart', 'joined', 'make_reader', 'evalb_f1', 'reader_scores', 'bracketed_texts', 'Tagger', 'Parser',
-           'with_labels', 'make_labelled_syntax', 'make_teacher', 'lm_score', 'SpacyTagger', 'StanzaTagger',
-           'BeneparParser', 'GPT2Teacher', 'Judge', 'make_judge']
+           'joined', 'make_reader', 'evalb_f1', 'reader_scores', 'bracketed_texts', 'Tagger', 'Parser', 'with_labels',
+           'make_labelled_syntax', 'make_teacher', 'lm_score', 'SpacyTagger', 'StanzaTagger', 'BeneparParser',
+           'GPT2Teacher', 'Judge', 'make_judge']
 
 # %% ../nbs/12_oracles.ipynb #c28be0fb
 import math, random
@@ -233,13 +233,6 @@ def read(
             )
     return out
 
-# %% ../nbs/12_oracles.ipynb #cc431a32
-def tree_chart(example): # an `Example`
-    "{(first, last): label} of its tree; None if it has none, or one with other words."
-    if not example.tree: return None
-    tree = read_tree(example.tree)
-    return chains(tree_spans(tree)) if len(tree.leaves()) == len(example.words) else None
-
 # %% ../nbs/12_oracles.ipynb #1b0f2e56
 def joined(a, b): # two `Annotated` -> (words, tags, chart)
     "Two sentences as one text, (S a b)."
@@ -248,8 +241,8 @@ def joined(a, b): # two `Annotated` -> (words, tags, chart)
         a.words + b.words,
         a.tags + b.tags,
         {(0, n - 1): 'S'}
-        | tree_chart(a)
-        | {(i + k, j + k): l for (i, j), l in tree_chart(b).items()},
+        | example_chart(a)
+        | {(i + k, j + k): l for (i, j), l in example_chart(b).items()},
     )
 
 # %% ../nbs/12_oracles.ipynb #305062d0
@@ -270,11 +263,11 @@ def make_reader(preset, examples, seed):
         for a, b in zip(mine[::3], mine[1::3])
         if getattr(a, 'source', '') == getattr(b, 'source', '')
         and len(a.words) + len(b.words) <= 45
-        and tree_chart(a)
-        and tree_chart(b)
+        and example_chart(a)
+        and example_chart(b)
     ]
     texts = [
-        (e.words, e.tags, tree_chart(e)) for e in mine + restaurant_texts(domain, f'judge {half}')
+        (e.words, e.tags, example_chart(e)) for e in mine + restaurant_texts(domain, f'judge {half}')
     ] + pairs
     texts = [t for t in texts if 0 < len(t[0]) <= 60]
     count, letters = Counter(w.lower() for t in texts for w in t[0]), Counter(
@@ -352,7 +345,7 @@ def reader_scores(reader, examples): # `Annotated` -> dict
     "Share of right tags, and EVALB's F1 where there are trees."
     got = reader.read([e.words for e in examples])
     right = [a == b for e, (tags, _) in zip(examples, got) for a, b in zip(e.tags, tags)]
-    trees = [(read_tree(e.tree), t) for e, (_, t) in zip(examples, got) if tree_chart(e)]
+    trees = [(read_tree(e.tree), t) for e, (_, t) in zip(examples, got) if example_chart(e)]
     return dict(
         tags=sum(right) / len(right),
         tree_f1=evalb_f1(*zip(*trees)) if trees else None,

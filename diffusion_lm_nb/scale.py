@@ -17,10 +17,10 @@ from .data import Batches, SPECIALS, pad_batch
 from .denoiser import DiffusionLM
 from .training import MODEL_KINDS, MODEL_PRESETS, PAPER, ema_update, fitting_texts
 from .training import keyed_generator, learning_rate, send
-from .guidance import ByClassifier, LatentGuide
+from .guidance import ClassifierGuidance, parts_of
 from .syntax import Syntactic, syntax_reader
 from .reproduction import pick, read_targets, run_targets, shipped_targets
-from .reproduction import with_method
+from .reproduction import guide_for
 
 # %% ../nbs/18_scale.ipynb #96bb2aec
 def finished(device): # `torch.device`, or its name
@@ -390,31 +390,30 @@ def race(
     return {name: {k: [r[k] for r in rows] for k in rows[0]} for name, rows in out.items()}
 
 # %% ../nbs/18_scale.ipynb #11b3e4fa
-class ReleasedGuide(LatentGuide):
-    """`LatentGuide` as the released code computes it: torch's Adagrad made anew at each inner step,
-    and gradients for the classifier's weights, too.
+class ReleasedGuide(ClassifierGuidance):
+    """`ClassifierGuidance` as the released code computes it: torch's Adagrad made anew at each gradient
+    step, and gradients for the classifier's weights, too.
     """
     def __init__(
         self,
-        classifier,
+        classifier, # as in `ClassifierGuidance`, like all that follow
         fluency=0.01,
         lr=0.1,
         inner=3,
-        stop=0.05, # stop: the last ten of 200 steps are free
+        stop=0.05, # the last ten of 200 steps are free
     ):
         super().__init__(classifier, fluency, lr, inner, fresh=True, stop=stop)
         classifier.requires_grad_(True)
-    def refine(self, lm, x, mean, var, t, mask, controls): # as in `LatentGuide`
-        "x moved towards what the controls want, like `x`."
-        if t < self.stop:
-            return x
-        index, ts = self.wishes(controls).to(x.device), t.expand(len(x))
-        may, x = self.movable(var, mask, index), nn.Parameter(x.clone())
+    def refine(self, x, mean, var, t, mask, controls): # as in `ClassifierGuidance`
+        "x moved towards what the controls ask for, like `x`."
+        if t < self.stop: return x
+        wanted, times = [self.known_parts(c) for c in controls], t.expand(len(x))
+        may, x = self.movable(var, mask, wanted), nn.Parameter(x.clone())
         for _ in range(self.inner):
             opt = torch.optim.Adagrad([x], self.lr)
             opt.zero_grad()
             with torch.enable_grad():
-                (-self.objective(x, mean, var, ts, mask, index).sum()).backward()
+                (-self.objective(x, mean, var, times, mask, wanted).sum()).backward()
             x.grad *= may
             opt.step()
         return x.detach()
@@ -425,25 +424,19 @@ def released_texts(
     lm, # `DiffusionLM`
     controls, # a list
     guide, # `ReleasedGuide`
-    n,
+    n, # samples a control
     steps=200,
-    seed=0, # texts a control
+    seed=0,
 ):
-    """n texts for each control the released way: one control after the other, 64 positions,
-    ancestral steps, clamped.
-    """
+    "n samples for each control the released way: one control at a time, 64 positions, ancestral, clamped."
     lm.eval()
     out = []
     for j, c in enumerate(controls):
-        asked = [lm.request(j * n + k, seed, ByClassifier(c, guide)) for k in range(n)]
-        for *_, logp, _ in lm.reverse(asked, lm.length, steps, 'ancestral', clamp=True):
-            pass
-        out.append(
-            [
-                ' '.join(lm.to_words(ids[: len(r.known)], r))
-                for r, ids in zip(asked, logp.argmax(-1).cpu())
-            ]
-        )
+        requests = [lm.request(j * n + k, seed, c) for k in range(n)]
+        loop = lm.sampling_loop(requests, lm.length, steps, 'ancestral', clamp=True, guide=guide)
+        for *_, logp, _ in loop: pass
+        rows = zip(requests, logp.argmax(-1).cpu())
+        out.append([' '.join(lm.to_words(ids[:len(r.known)], r)) for r, ids in rows])
     return out
 
 # %% ../nbs/18_scale.ipynb #1b336352
@@ -535,23 +528,12 @@ def write_task(
         )
     controls = [c for _, c in wanted]
     for c in controls:
-        for p in getattr(c, 'parts', [c]):
+        for p in parts_of(c):
             if isinstance(p, Syntactic) and 'syntax' in folders:
                 p.given = syntax_reader(str(folders['syntax']))
-    if method == 'diffusion-classifier':
-        controls = with_method(
-            controls,
-            method,
-            lm,
-            model,
-            (
-                folders.get('semantic')
-                if not any(
-                    isinstance(p, Syntactic) for c in controls for p in getattr(c, 'parts', [c])
-                )
-                else None
-            ),
-        )
+    syntax = any(isinstance(p, Syntactic) for c in controls for p in parts_of(c))
+    own = None if syntax else folders.get('semantic')
+    guide = guide_for(controls, method, lm, model, own)
     settings = dict(task=task, method=method, model=model, seed=seed, steps=steps)
     have = rows_begun(out, [t for t, _ in wanted], n, **settings)
     todo = [j for j in range(len(wanted)) if j not in have]
@@ -588,6 +570,7 @@ def write_task(
             block=block or (4096 if gpu else 64),
             batch_size=batch_size or (512 if gpu else None),
             progress=check and (lambda done, all: check()),
+            guide=guide,
             **kwargs,
         )
     return len(wanted)

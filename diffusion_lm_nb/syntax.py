@@ -3,24 +3,25 @@
 # %% auto #0
 __all__ = ['LABELS', 'UPOS', 'PENN', 'SYNTAX_PRESETS', 'SYNTAX_KINDS', 'TASKS', 'plain_label', 'read_tree', 'tree_text',
            'tree_spans', 'chains', 'spans_tree', 'inside', 'brackets', 'gold_chart', 'bracket_scores', 'tree_log_prob',
-           'SyntaxHead', 'syntax_loss', 'SyntaxClassifier', 'make_syntax', 'lean', 'syntax_reader', 'reads',
-           'reader_for', 'warn_once', 'Syntactic', 'PartsOfSpeech', 'tree_f1', 'SyntaxTree', 'SyntaxSpan', 'ByReader',
-           'Jointly', 'split_task']
+           'SyntaxHead', 'syntax_loss', 'SyntaxClassifier', 'example_chart', 'frequent_labels', 'practice_marginals',
+           'make_syntax', 'tilt', 'syntax_reader', 'belongs_to', 'reader_for', 'warn_once', 'Syntactic',
+           'PartsOfSpeech', 'tree_f1', 'SyntaxTree', 'SyntaxSpan', 'SyntaxOnLatents', 'split_task']
 
 # %% ../nbs/11_syntax.ipynb #abcc17e8
 import re, sys
 from collections import Counter
 from functools import cache
+from itertools import zip_longest
 import torch, torch.nn.functional as F
 from torch import nn
+from fastcore.basics import patch
 from .files import BadInput
 from .checkpoints import Pretrained, shipped
 from .data import Batches
 from .forward import make_schedule, q_sample
 from .denoiser import Block, DiffusionLM
-from .training import Preset, keyed_generator
-from .sampling import rows_by
-from .guidance import Control
+from .training import Preset, keyed_generator, stratified_timesteps
+from .guidance import Control, marginals_alone
 
 # %% ../nbs/11_syntax.ipynb #cdf43cb9
 LABELS = (
@@ -272,123 +273,114 @@ def syntax_loss(
 
 # %% ../nbs/11_syntax.ipynb #63191c4f
 class SyntaxClassifier(nn.Module, Pretrained):
-    "p(tags | beliefs) and p(tree | beliefs): a small Transformer that reads word probabilities."
+    "p(tags | token marginals) and p(tree | token marginals): a small Transformer."
     def __init__(
         self,
-        tags: list,
-        labels: list, # what it can tell
-        vocab_size: int,
-        dim: int = 16, # of the diffusion model
-        width: int = 128,
+        tags: list, # what it can tell, like `labels`
+        labels: list,
+        vocab_size: int, # of the diffusion model, like `dim`
+        dim: int = 16,
+        width: int = 128, # of the Transformer, like the next three
         layers: int = 3,
         heads: int = 4,
-        dropout: float = 0.0, # of the Transformer
-        schedule: str = 'entropic',
-        schedule_args: dict = None, # of the diffusion model
+        dropout: float = 0.0,
+        schedule: str = 'entropic', # of the diffusion model, like its parameters
+        schedule_args: dict = None,
     ):
         super().__init__()
-        self.tags, self.labels, self.schedule = (
-            tags,
-            labels,
-            make_schedule(schedule, **(schedule_args or {})),
-        )
-        self.tag_ids, self.label_ids = {t: i for i, t in enumerate(tags)}, {
-            l: i + 1 for i, l in enumerate(labels)
-        }
-        self.register_buffer(
-            'E', torch.zeros(vocab_size, dim)
-        ) # the diffusion model's vectors, frozen
+        self.tags, self.labels = tags, labels
+        self.schedule = make_schedule(schedule, **(schedule_args or {}))
+        self.tag_ids = {t: i for i, t in enumerate(tags)}
+        self.label_ids = {l: i + 1 for i, l in enumerate(labels)}
+        self.register_buffer('E', torch.zeros(vocab_size, dim))   # the model's embeddings, frozen
         self.read, self.norm = nn.Embedding(vocab_size, width), nn.LayerNorm(width)
-        self.blocks, self.head = nn.ModuleList(
-            Block(width, heads, dropout) for _ in range(layers)
-        ), SyntaxHead(width, len(tags), len(labels))
-        nn.init.normal_(self.read.weight, std=0.1)
-    @classmethod
-    def for_model(cls, lm, tags, labels, **kwargs): # `DiffusionLM`; as above
-        "A fresh classifier for the beliefs of `lm`."
-        config = lm._hub_mixin_config
-        self = cls(
-            tags,
-            labels,
-            len(lm.vocab),
-            lm.dim,
-            **dict(schedule=config['schedule'], schedule_args=config['schedule_args']) | kwargs
-        )
-        self.E.copy_(lm.emb.E.detach())
-        return self
-    def alone(self, x, t): # (batch, length, dim), (batch,)
-        """What each noisy vector says by itself, `(batch, length, vocab)`: Bayes' rule of chapter
-        04.
-        """
-        a, σ = self.schedule.coefs(t)
-        return (a / σ**2 * (x.float() @ self.E.T - a / 2 * self.E.pow(2).sum(-1))).softmax(-1)
-    def scores(
-        self,
-        p, # (batch, length, vocab) beliefs, START and END included
-        mask, # (batch, length)
-        spans=True, # False: tags only
-    ):
-        "As `SyntaxHead` gives them."
-        h = p @ self.read.weight
-        for b in self.blocks:
-            h = b(h, mask[:, None, None])
-        return self.head(self.norm(h), spans)
-    def forward(self, p, mask, tags, chart, has_tree): # as in `scores` and `syntax_loss`
-        "The loss and its parts: what `fit` calls."
-        return syntax_loss(*self.scores(p, mask), mask.sum(1) - 2, tags, chart, has_tree)
+        self.blocks = nn.ModuleList(Block(width, heads, dropout) for _ in range(layers))
+        self.head = SyntaxHead(width, len(tags), len(labels))
+        nn.init.normal_(self.read.weight, std=.1)
+
+# %% ../nbs/11_syntax.ipynb #fcf2cc1c
+@patch(cls_method=True)
+def for_model(cls: SyntaxClassifier, lm, tags, labels, **sizes): # `DiffusionLM`; as in the class
+    "A fresh classifier for the token marginals of `lm`."
+    config = lm._hub_mixin_config
+    same = {k: config[k] for k in ('schedule', 'schedule_args')}
+    self = cls(tags, labels, len(lm.vocab), lm.dim, **same | sizes)
+    self.E.copy_(lm.emb.E.detach())
+    return self
+
+# %% ../nbs/11_syntax.ipynb #d8d61efe
+@patch
+def scores(
+    self: SyntaxClassifier,
+    p, # (batch, length, vocab) token marginals, START and END included
+    mask, # (batch, length)
+    spans=True, # False: tags only
+):
+    "As `SyntaxHead` gives them."
+    h = p @ self.read.weight
+    for block in self.blocks: h = block(h, mask[:, None, None])
+    return self.head(self.norm(h), spans)
+
+# %% ../nbs/11_syntax.ipynb #b34c07b8
+@patch
+def forward(self: SyntaxClassifier, p, mask, # as in `scores`
+            tags, chart, has_tree): # as in `syntax_loss`
+    "The loss and its parts: what `fit` calls."
+    return syntax_loss(*self.scores(p, mask), mask.sum(1) - 2, tags, chart, has_tree)
+
+# %% ../nbs/11_syntax.ipynb #53e1dcaf
+def example_chart(example): # an `Example`
+    "{(first, last): label} of its tree; None if it has none, or one with other words."
+    if not example.tree: return None
+    tree = read_tree(example.tree)
+    return chains(tree_spans(tree)) if len(tree.leaves()) == len(example.words) else None
+
+# %% ../nbs/11_syntax.ipynb #20b904a3
+def frequent_labels(charts, # as `example_chart` gives them, or None
+                    least=20): # a collapsed chain that is rarer is left out
+    "The labels of the charts, the most frequent first."
+    count = Counter()
+    for chart in charts: count.update((chart or {}).values())
+    return [l for l, n in count.most_common() if n >= least or '+' not in l]
+
+# %% ../nbs/11_syntax.ipynb #96796b96
+@torch.no_grad()
+def practice_marginals(lm, clf, ids, mask, gen): # (batch, length) both; CPU generator
+    "Token marginals at random times, `(batch, length, vocab)`: in 60 % of the rows the denoiser's."
+    B, L = ids.shape
+    t = stratified_timesteps(B, gen, ids.device)
+    x = q_sample(lm.emb(ids), t, lm.schedule, torch.randn(B, L, lm.dim, generator=gen))
+    p = marginals_alone(x.to(clf.E.device), t.to(clf.E.device), clf.E, clf.schedule).cpu()
+    rows = torch.rand(B, generator=gen) < .6
+    p[rows] = lm.predict(x[rows], t[rows], mask[rows])[0].exp()
+    return p
 
 # %% ../nbs/11_syntax.ipynb #424ad6d7
 def make_syntax(preset, examples, seed):
-    """A fresh classifier of tags and trees for the beliefs of the diffusion model
-    `preset.model['lm']`, and its batches; the examples have tags, and trees or None.
+    """A fresh classifier of tags and trees for the token marginals of `preset.model['lm']`, and its
+    batches; the examples have tags, and trees or None.
     """
-    args = dict(preset.model)
-    lm = DiffusionLM.from_pretrained(args.pop('lm'))
+    sizes = dict(preset.model)
+    lm = DiffusionLM.from_pretrained(sizes.pop('lm'))
     examples = [e for e in examples if e.tags and len(e.words) <= lm.length - 2]
     if not examples:
         raise BadInput(
             'no text with tags; a classifier of syntax needs texts with tags and trees, as the'
             ' grammar has them'
         )
-    read = [read_tree(e.tree) if e.tree else None for e in examples]
-    trees = [
-        chains(tree_spans(t)) if t is not None and len(t.leaves()) == len(e.words) else None
-        for e, t in zip(examples, read)
-    ]
-    labels = [
-        l
-        for l, n in Counter(l for t in trees if t for l in t.values()).most_common()
-        if n >= 20 or '+' not in l
-    ]
-    clf = SyntaxClassifier.for_model(lm, UPOS, labels, **args)
-    batches = Batches(
-        [lm.vocab.encode(e.words) for e in examples], lm.vocab.pad, preset.batch_size, seed
-    )
-
+    trees = [example_chart(e) for e in examples]
+    clf = SyntaxClassifier.for_model(lm, UPOS, frequent_labels(trees), **sizes)
+    ids = [lm.vocab.encode(e.words) for e in examples]
+    batches = Batches(ids, lm.vocab.pad, preset.batch_size, seed)
     def at(step):
         ids, mask, rows = batches(step)
-        gen, (B, L) = keyed_generator(seed, step), ids.shape
-        t = ((torch.rand(1, generator=gen) + torch.arange(B) / B) % 1)[
-            torch.randperm(B, generator=gen)
-        ]
-        with torch.no_grad():
-            x = q_sample(lm.emb(ids), t, lm.schedule, torch.randn(B, L, lm.dim, generator=gen))
-            p, k = (
-                clf.alone(x.to(clf.E.device), t.to(clf.E.device)).cpu(),
-                torch.rand(B, generator=gen) < 0.6,
-            )
-            p[k] = lm.predict(x[k], t[k], mask[k])[0].exp()
-        tags = torch.full((B, L - 2), -1)
+        words = ids.shape[1] - 2
+        p = practice_marginals(lm, clf, ids, mask, keyed_generator(seed, step))
+        tags = torch.full((len(rows), words), -1)
         for row, i in zip(tags, rows):
-            row[: len(examples[i].tags)] = torch.tensor([clf.tag_ids[x] for x in examples[i].tags])
-        return (
-            p,
-            mask,
-            tags,
-            gold_chart([trees[i] or {} for i in rows], clf.label_ids, L - 2),
-            torch.tensor([trees[i] is not None for i in rows]),
-        )
-
+            row[:len(examples[i].tags)] = torch.tensor([clf.tag_ids[x] for x in examples[i].tags])
+        chart = gold_chart([trees[i] or {} for i in rows], clf.label_ids, words)
+        return p, mask, tags, chart, torch.tensor([trees[i] is not None for i in rows])
     return clf, at
 
 # %% ../nbs/11_syntax.ipynb #005e2cad
@@ -398,20 +390,17 @@ SYNTAX_PRESETS = {
 }
 
 # %% ../nbs/11_syntax.ipynb #eb4fd0d7
-def lean(
+def tilt(
     log_prob, # (batch, length, vocab) probabilities -> (batch,) log P(control)
     logp, # (batch, length, vocab); −inf where a word cannot stand
     strength=1.0, # with one step 1: Bayes' rule to first order; 0: nothing happens
-    # steps, each from where the one before arrived; k of them count the evidence about k times
-    inner=1,
+    inner=1, # steps, each from where the one before arrived; a tuned strength, not Bayes
 ):
-    """Word probabilities given a control that only a network can tell, like `logp`: q ∝
-    p·exp(strength · ∂ log P/∂p).
-    """
+    "Token marginals tilted exponentially, like `logp`: q ∝ p·exp(strength · ∂ log P/∂p)."
     for _ in range(inner):
         with torch.enable_grad():
             p = logp.detach().exp().requires_grad_()
-            (g,) = torch.autograd.grad(log_prob(p).sum(), p)
+            g, = torch.autograd.grad(log_prob(p).sum(), p)
         logp = (logp + strength * g.nan_to_num(0, 0, 0)).log_softmax(-1)
     return logp.exp()
 
@@ -422,17 +411,16 @@ def syntax_reader(name): # of a shipped model, or a folder
     return SyntaxClassifier.from_pretrained(name).requires_grad_(False)
 
 # %% ../nbs/11_syntax.ipynb #6eeee5da
-def reads(reader, lm): # a `SyntaxClassifier`, a `DiffusionLM`
-    "Was the classifier trained on this model's beliefs?"
-    return (
-        reader.E.shape == lm.emb.E.shape and (reader.E.to(lm.device) - lm.emb.E).abs().max() < 0.05
-    )
+def belongs_to(classifier, lm): # a `SyntaxClassifier`, a `DiffusionLM`
+    "Was the classifier trained on this model's token marginals?"
+    if classifier.E.shape != lm.emb.E.shape: return False
+    return (classifier.E.to(lm.device) - lm.emb.E).abs().max() < .05
 
 # %% ../nbs/11_syntax.ipynb #87149412
 def reader_for(lm): # `DiffusionLM`
     "The shipped classifier that was trained on this model's beliefs."
     for name in shipped(('tags', 'labels', 'vocab_size')):
-        if reads(syntax_reader(name), lm):
+        if belongs_to(syntax_reader(name), lm):
             return syntax_reader(name)
     raise BadInput(
         'no classifier of syntax is shipped for this model; train one (dlm-train e2e-syntax --data'
@@ -447,77 +435,63 @@ def warn_once(message):
 
 # %% ../nbs/11_syntax.ipynb #2014773d
 class Syntactic(Control):
-    """A wish about tags or tree; `reader` is a `SyntaxClassifier`, by default the one that is
-    shipped with the model.
-    """
-    size, inner, spans = (
-        1.0,
-        1,
-        True,
-    ) # how far and how often it leans at each diffusion step; False: tags are enough
-    reader = given = None # the classifier in use, and the one that was asked for
+    "A constraint on tags or tree, told by a `SyntaxClassifier`: by default the model's own."
+    strength, inner = 1., 1     # how far and how often the marginals are tilted at each step
+    spans, order = True, 1      # spans False: tags are enough
+    reader = given = None       # the classifier in use, and the one that was asked for
     def bind(self, lm):
-        "Find the reader; BadInput if it belongs to another model."
+        "Find the classifier; BadInput if it belongs to another model."
         if not lm.mask_pads:
-            raise BadInput(
-                f'{type(self).__name__} needs a model that knows the length beforehand (mask_pads)'
-            )
+            name = type(self).__name__
+            raise BadInput(f'{name} needs a model that knows the length beforehand (mask_pads)')
         r = self.given or self.reader
-        if r is None or not reads(r, lm):
+        if r is None or not belongs_to(r, lm):
             if self.given is not None:
                 raise BadInput(
-                    'the classifier of syntax was trained for another model; train one for this'
-                    ' model'
+                    'the classifier of syntax was trained for another model; train one for this model'
                 )
             r = reader_for(lm)
         self.reader = r.to(lm.device)
         return super().bind(lm)
     @property
-    def kind(self):
-        "Rows of one kind, reader and strength are asked together."
-        return type(self), self.reader, self.size, self.inner
+    def batch_key(self):
+        "Rows of one class, classifier and strength are asked together."
+        return type(self), self.reader, self.strength, self.inner
     @staticmethod
-    def told(controls, tag_odds, scores, n): # one a row; as `SyntaxHead` gives them; (rows,) words
-        "log P of each row's wish, `(rows,)`."
+    def log_likelihoods(
+        controls, # one a row
+        tag_odds, # as `SyntaxHead` gives them, like the next
+        scores,
+        n, # (rows,) words
+    ):
+        "log P of each row's control, `(rows,)`."
         raise NotImplementedError
     def log_prob(self, logp, mask):
-        "log P(control | beliefs), `(batch,)`."
-        return self.told(
-            [self] * len(logp), *self.reader.scores(logp.exp(), mask, self.spans), mask.sum(1) - 2
-        )
-    def posteriors(
-        self,
-        controls, # of this kind, one a row
-        logp,
-        mask,
-        strength=1.0,
-    ):
-        "Word probabilities of each row given its wish, like `logp`."
-        return lean(
-            lambda p: self.told(
-                controls, *self.reader.scores(p, mask, self.spans), mask.sum(1) - 2
-            ),
-            logp,
-            strength * self.size,
-            self.inner,
-        )
-    def posterior(self, logp, mask, strength=1.):
-        "Word probabilities given the wish, like `logp`."
+        "log P(control | token marginals), `(batch,)`."
+        return self.log_probs([self] * len(logp), logp.exp(), mask)
+    def log_probs(self, controls, p, mask): # one a row; (batch, length, vocab) token marginals
+        "log P of each row's control, `(batch,)`."
+        tag_odds, scores = self.reader.scores(p, mask, self.spans)
+        return self.log_likelihoods(controls, tag_odds, scores, mask.sum(1) - 2)
+    def posteriors(self, controls, logp, mask, strength=1.0): # as in `Control.posteriors`
+        "Token marginals of each row given its control, like `logp`."
+        told = lambda p: self.log_probs(controls, p, mask)
+        return tilt(told, logp, strength * self.strength, self.inner)
+    def posterior(self, logp, mask, strength=1.0): # as in `Control.posterior`
+        "Token marginals given the control, like `logp`."
         return self.posteriors([self] * len(logp), logp, mask, strength)
-    def score(self, words, judge): # list[str]; has `tag` and `parse` (chapter 10)
-        "How well the text obeys, 0 to 1, as the judge sees it."
+    def score(self, words, judge): # list[str]; has `tag` and `parse` (chapter 12)
+        "How well the text satisfies the control, 0 to 1, as the judge sees it."
         raise NotImplementedError
-    def check(self, words):
-        """Does the text obey wholly, its length too, as the shipped judge sees it? (Chapter 10 sets
-        `make_judge`.)
-        """
+    def check(self, words): # list[str]
+        "Satisfied wholly, its length too, as the shipped judge sees it? (Chapter 12's `make_judge`.)"
         n, _ = self.plan(None, None)
         return n in (None, len(words)) and self.score(words, self.make_judge()) == 1
 
 # %% ../nbs/11_syntax.ipynb #c5296477
 class PartsOfSpeech(Syntactic):
     "The words have these tags, in this order: PartsOfSpeech(['DET', 'NOUN', …]), universal tags."
-    spans, inner = False, 3
+    spans, inner, fixes_length = False, 3, True
     def __init__(self, tags, reader=None): # list of str, or one string with spaces
         self.tags = tags.split() if isinstance(tags, str) else list(tags)
         if not self.tags:
@@ -525,11 +499,11 @@ class PartsOfSpeech(Syntactic):
         if wrong := [t for t in self.tags if t not in UPOS]:
             raise BadInput(f'no tag {str(wrong[0])[:50]!r}; there are {" ".join(UPOS)}')
         self.min_words, self.given, self.label_key = len(self.tags), reader, ('pos', *self.tags)
-    def plan(self, lm, gen):
+    def plan(self, lm, gen, n_words=None):
         "A word for each tag."
         return len(self.tags), {}
     @staticmethod
-    def told(controls, tag_odds, scores, n):
+    def log_likelihoods(controls, tag_odds, scores, n):
         k = torch.full(tag_odds.shape[:2], -1)
         for row, c in zip(k, controls):
             row[: len(c.tags)] = torch.tensor([c.reader.tag_ids[t] for t in c.tags])
@@ -556,7 +530,7 @@ class SyntaxTree(Syntactic):
     """The text has this tree; of its leaves only the number matters: SyntaxTree('(S (NP _ _) (VP _
     (NP _)) _)').
     """
-    inner = 3
+    inner, fixes_length = 3, True
     def __init__(self, tree, reader=None): # brackets, or an `nltk.Tree`
         self.tree = read_tree(tree_text(tree) if hasattr(tree, 'leaves') else tree)
         self.spans, self.n = tree_spans(self.tree), len(self.tree.leaves())
@@ -578,11 +552,11 @@ class SyntaxTree(Syntactic):
                 ' bracket is not steered for'
             )
         return self
-    def plan(self, lm, gen):
+    def plan(self, lm, gen, n_words=None):
         "A word for each leaf."
         return self.n, {}
     @staticmethod
-    def told(controls, tag_odds, scores, n):
+    def log_likelihoods(controls, tag_odds, scores, n):
         return tree_log_prob(
             scores,
             n,
@@ -604,7 +578,7 @@ class SyntaxSpan(Syntactic):
     """Words `first` to `last` are a constituent with this label: SyntaxSpan(3, 5, 'PP'); words are
     counted from 0, START is none.
     """
-    size = 4.
+    strength = 4.
     def __init__(self, first, last, label, reader=None):
         if (
             any(not isinstance(i, int) or isinstance(i, bool) for i in (first, last))
@@ -632,7 +606,7 @@ class SyntaxSpan(Syntactic):
             )
         return self
     @staticmethod
-    def told(controls, tag_odds, scores, n):
+    def log_likelihoods(controls, tag_odds, scores, n):
         reader, free = controls[0].reader, bracket_scores(scores)
         cross = (
             gold_chart(
@@ -658,70 +632,31 @@ class SyntaxSpan(Syntactic):
     def __repr__(self): return f'SyntaxSpan({self.first}, {self.last}, {self.label!r})'
 
 # %% ../nbs/11_syntax.ipynb #de845e56
-class ByReader(nn.Module):
-    """Wishes about syntax as `LatentGuide` asks for them: label k is wish k, and log p(wish | x_t,
-    t) is the reader's.
-    """
-    def __init__(self, reader, wishes): # `SyntaxClassifier`; controls with a `label_key`
+class SyntaxOnLatents(nn.Module):
+    "A `SyntaxClassifier` as `ClassifierGuidance` asks it: log p(control | x_t, t)."
+    def __init__(self, reader): # `SyntaxClassifier`
         super().__init__()
-        self.reader, self.wishes, self.labels, self.schedule = (
-            reader,
-            wishes,
-            [w.label_key for w in wishes],
-            reader.schedule,
-        )
-        for w in wishes:
-            w.reader = w.given = reader
+        self.reader, self.schedule = reader, reader.schedule
     @property
     def E(self):
-        "The vectors of the words, `(vocab, dim)`."
+        "The embeddings, `(vocab, dim)`."
         return self.reader.E
-    def log_prob(
-        self,
-        x,
-        t,
-        mask,
-        # (batch, length, dim), (batch,), (batch, length); (batch, k) label numbers, −1 where there
-        # are fewer
-        index,
-    ):
-        "log p(wish | x_t, t), summed over a row's wishes, `(batch,)`."
-        tags, scores = self.reader.scores(self.reader.alone(x, t), mask)
+    def knows(self, control): # a single control
+        "Is it a constraint on syntax?"
+        return isinstance(control, Syntactic)
+    def log_prob(self, x, t, mask, wanted): # as in `NoisyClassifier.log_prob`
+        "log p(controls | x_t, t), summed over a row's controls, `(batch,)`."
+        p = marginals_alone(x, t, self.E, self.schedule)
+        tags, scores = self.reader.scores(p, mask)
         total, n = x.new_zeros(len(x)), mask.sum(1) - 2
-        for col in index.view(len(x), -1).T:
-            for rows, kind in rows_by(
-                col.tolist(), lambda k: type(self.wishes[k]) if k >= 0 else None
-            ):
-                total = total.index_add(
-                    0,
-                    torch.tensor(rows, device=x.device),
-                    kind.told(
-                        [self.wishes[col[b]] for b in rows], tags[rows], scores[rows], n[rows]
-                    ),
-                )
-        return total
-
-# %% ../nbs/11_syntax.ipynb #062e529c
-class Jointly(nn.Module):
-    "Several classifiers as one: their labels in a row, their log-probabilities added."
-    def __init__(self, parts): # each with `labels`, `E`, `schedule` and `log_prob`
-        super().__init__()
-        self.parts, self.labels, self.schedule = (
-            nn.ModuleList(parts),
-            [l for p in parts for l in p.labels],
-            parts[0].schedule,
-        )
-    @property
-    def E(self):
-        "The vectors of the words, `(vocab, dim)`."
-        return self.parts[0].E
-    def log_prob(self, x, t, mask, index): # as in `ByReader`
-        "log p of all labels of a row, `(batch,)`."
-        index, at, total = index.view(len(x), -1), 0, 0
-        for p in self.parts:
-            mine = (index >= at) & (index < at + len(p.labels))
-            if mine.any(): total = total + p.log_prob(x, t, mask, torch.where(mine, index - at, -1))
-            at += len(p.labels)
+        for nth in zip_longest(*wanted):
+            groups = {}
+            for row, c in enumerate(nth):
+                if c is not None: groups.setdefault(type(c), []).append(row)
+            for kind, rows in groups.items():
+                mine = [nth[row] for row in rows]
+                value = kind.log_likelihoods(mine, tags[rows], scores[rows], n[rows])
+                total = total.index_add(0, torch.tensor(rows, device=x.device), value)
         return total
 
 # %% ../nbs/11_syntax.ipynb #8fe2d2da

@@ -4,7 +4,7 @@
 
 Targets are other texts of E2E's valid split than those of the protocol, as the *labeller* reads them, and the labeller scores: the
 judge of the table is not asked. Fluency is the teacher's perplexity over that of the targets' own sentences.
-Ours: `size` and `inner` of `Syntactic`. The paper's way: λ, step size and inner steps of `LatentGuide`. Both: the number of diffusion steps.
+Ours: `strength` (`size` in the rows) and `inner` of `Syntactic`. The paper's way: λ, step size and inner steps of `ClassifierGuidance`. Both: the number of diffusion steps.
 """
 import json, random, sys, time
 from pathlib import Path
@@ -12,7 +12,7 @@ from measure import commit, hardware
 from diffusion_lm_nb import DiffusionLM
 from diffusion_lm_nb.controls import contains
 from diffusion_lm_nb.syntax import tree_spans, tree_text
-from diffusion_lm_nb.reproduction import read_targets, shipped_targets, target_control, with_method
+from diffusion_lm_nb.reproduction import read_targets, shipped_targets, target_control, guide_for
 from diffusion_lm_nb.files import write_atomic
 from diffusion_lm_nb.corpora import load_corpus
 from diffusion_lm_nb.oracles import make_judge
@@ -101,13 +101,14 @@ def main(*tasks):
                 ):
                     continue
                 controls, start = [target_control(task, t) for t in wanted], time.time()
+                guide = None
                 if method == 'diffusion':
                     for c in controls:
                         for p in getattr(c, 'parts', [c]):
-                            if hasattr(p, 'size'):
-                                p.size, p.inner = setting['size'], setting['inner']
+                            if hasattr(p, 'inner'):
+                                p.strength, p.inner = setting['size'], setting['inner']
                 else:
-                    controls = with_method(
+                    guide = guide_for(
                         controls, method, lm, **{k: v for k, v in setting.items() if k != 'steps'}
                     )
                 texts = lm.sample(
@@ -115,6 +116,7 @@ def main(*tasks):
                     [c for c in controls for _ in range(TEXTS)],
                     steps=setting['steps'],
                     seed=1,
+                    guide=guide,
                 )
                 seconds = time.time() - start
                 words = [t.split() for t in texts]

@@ -6,7 +6,7 @@ from diffusion_lm_nb.files import BadInput
 from diffusion_lm_nb.data import SPECIALS, pad_batch
 from diffusion_lm_nb.denoiser import DiffusionLM
 from diffusion_lm_nb.guidance import (
-    All, ByClassifier, Control, LatentGuide, NoisyClassifier, condition,
+    All, ByClassifier, Control, ClassifierGuidance, NoisyClassifier, condition,
 )
 from diffusion_lm_nb.training import fit, keyed_generator
 from diffusion_lm_nb.commands import PRESETS
@@ -144,7 +144,7 @@ def latents(lm, rows=5, seed=0):
 
 @pytest.mark.parametrize('fresh', [True, False])
 def test_refine_moves_open_places_of_texts_with_a_wish(lm, classifier, fresh):
-    guide = LatentGuide(classifier, fresh=fresh)
+    guide = ClassifierGuidance(classifier, fresh=fresh)
     x, mean, var, t, mask = latents(lm)
     controls = [None if i == 1 else ByClassifier(Wish(), guide) for i in range(5)]
     moved = (guide.refine(lm, x, mean, var, t, mask, controls) != x).any(-1)
@@ -155,7 +155,7 @@ def test_refine_moves_open_places_of_texts_with_a_wish(lm, classifier, fresh):
 
 @pytest.mark.parametrize('fresh', [True, False])
 def test_refine_does_not_feel_the_batch(lm, classifier, fresh):
-    guide = LatentGuide(classifier, fresh=fresh)
+    guide = ClassifierGuidance(classifier, fresh=fresh)
     x, mean, var, t, mask = latents(lm)
     y, mean2, _, _, mask2 = latents(lm, seed=1)
     for a, b in ((y, x), (mean2, mean), (mask2, mask)):
@@ -174,7 +174,7 @@ def test_refine_does_not_feel_the_batch(lm, classifier, fresh):
     assert torch.equal(one[0], two[0]) and not torch.equal(one[1], two[1])
 
 def test_refine_climbs_the_objective(lm, classifier):
-    guide = LatentGuide(classifier, fluency=0.01, lr=0.002, inner=1)
+    guide = ClassifierGuidance(classifier, fluency=0.01, lr=0.002, inner=1)
     x, mean, var, t, mask = latents(lm)
     var = torch.full_like(var, 0.05)
     wish = ByClassifier(Wish(), guide)
@@ -184,13 +184,13 @@ def test_refine_climbs_the_objective(lm, classifier):
         for z in (x, guide.refine(lm, x, mean, var, t, mask, [wish] * 5))
     )
     assert (after > before).all()
-    fluent = LatentGuide(classifier, fluency=100.0, lr=0.01)
+    fluent = ClassifierGuidance(classifier, fluency=100.0, lr=0.01)
     near = lambda z: ((z - mean) ** 2).sum((1, 2))
     assert (
         near(fluent.refine(lm, x, mean, var, t, mask, [ByClassifier(Wish(), fluent)] * 5)) < near(x)
     ).all(), 'not pulled to the mean'
     for stop, moves in ((0.5, False), (0.3, True)):
-        guide = LatentGuide(classifier, stop=stop)
+        guide = ClassifierGuidance(classifier, stop=stop)
         assert (
             guide.refine(lm, x, mean, var, t, mask, [ByClassifier(Wish(), guide)] * 5) != x
         ).any() == moves
@@ -210,7 +210,7 @@ def test_pads_are_not_read(lm, classifier):
     )
 
 def test_alone_as_together(lm, classifier):
-    guide = LatentGuide(classifier)
+    guide = ClassifierGuidance(classifier)
     wish = ByClassifier(Wish(), guide)
     controls = [wish if i % 2 else None for i in range(5)]
     together = lm.sample(5, controls, steps=4, seed=1)
@@ -226,7 +226,7 @@ def test_save_and_load(lm, classifier, tmp_path):
     x, _, _, t, mask = latents(lm)
     assert again.labels == LABELS and vars(again.schedule) == vars(lm.schedule)
     assert torch.equal(again.logits(x, t.expand(5), mask), classifier.logits(x, t.expand(5), mask))
-    assert ByClassifier(Wish(('food', 'French')), LatentGuide(again)).bind(lm).label == 0
+    assert ByClassifier(Wish(('food', 'French')), ClassifierGuidance(again)).bind(lm).label == 0
 
 def test_places_differ_before_training(
     lm,
@@ -271,7 +271,7 @@ def test_it_learns(lm):
     assert right > 0.9
 
 def test_a_classifier_of_another_model_is_refused(lm, classifier):
-    guide = LatentGuide(classifier)
+    guide = ClassifierGuidance(classifier)
     torch.manual_seed(5)
     for other in (
         DiffusionLM(WORDS, length=16, width=32, layers=1),
@@ -286,7 +286,7 @@ def test_a_classifier_of_another_model_is_refused(lm, classifier):
 # --- several at once
 
 def test_and_is_flat_and_asks_all_parts(lm, classifier):
-    guide = LatentGuide(classifier)
+    guide = ClassifierGuidance(classifier)
     a, b, c = Wish(least=2), Wish(n=7), ByClassifier(Wish('pub', least=3), guide)
     both = a & (b & c)
     assert (
@@ -322,6 +322,6 @@ def test_contradictions_are_said(lm, classifier):
         lm.sample, 1, Wish(given={1: 'pub'}) & Wish(given={1: 'river'})
     )
     assert 'two different classifiers' in complaint(
-        lambda: ByClassifier(Wish(), LatentGuide(classifier))
-        & ByClassifier(Wish(), LatentGuide(classifier))
+        lambda: ByClassifier(Wish(), ClassifierGuidance(classifier))
+        & ByClassifier(Wish(), ClassifierGuidance(classifier))
     )

@@ -30,7 +30,7 @@ def test_wishes_share_a_batch(lm):
 @pytest.mark.parametrize('kind, sizes', [('cpu', {16, 32, 48}), ('cuda', {64})])
 def test_batches_are_alike(lm, kind, sizes):
     here = SimpleNamespace(length=lm.length, device=torch.device(kind))
-    batches = DiffusionLM.grouped(
+    batches = DiffusionLM.buckets(
         here, [lm.request(i, n_words=n) for i, n in enumerate([3, 10, 20, 40] * 20)]
     )
     assert {L for L, *_ in batches} == sizes and len({len(b) for *_, b in batches}) == 1

@@ -6,12 +6,12 @@ import pytest, torch
 from diffusion_lm_nb import scale as S
 from diffusion_lm_nb.files import read_rows
 from diffusion_lm_nb.controls import SemanticContent
-from diffusion_lm_nb.reproduction import with_method
+from diffusion_lm_nb.reproduction import guide_for
 from diffusion_lm_nb.files import BadInput
 from diffusion_lm_nb.corpora import load_corpus
 from diffusion_lm_nb.data import Batches
 from diffusion_lm_nb.denoiser import DiffusionLM
-from diffusion_lm_nb.guidance import ByClassifier, LatentGuide, NoisyClassifier
+from diffusion_lm_nb.guidance import ByClassifier, ClassifierGuidance, NoisyClassifier
 from diffusion_lm_nb.scale import (
     LOOPS, Loop, PackedTexts, ReleasedGuide, kept_bytes, make_packed, make_steps, matrix_peak,
     merge_rows, our_texts, pass_flops, random_texts, released_texts, sized, step_flops,
@@ -212,7 +212,7 @@ def test_released_guidance_is_that_of_chapter_08(grammar, clf):
         )
 
     for t in (0.9, 0.3, 0.01):
-        assert torch.allclose(moved(LatentGuide, t), moved(ReleasedGuide, t), atol=1e-5)
+        assert torch.allclose(moved(ClassifierGuidance, t), moved(ReleasedGuide, t), atol=1e-5)
     assert torch.equal(moved(ReleasedGuide, 0.3)[1], x[1]) and torch.equal(
         moved(ReleasedGuide, 0.01), x
     )

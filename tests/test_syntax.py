@@ -14,7 +14,7 @@ from diffusion_lm_nb import (
 )
 from diffusion_lm_nb.corpora import Annotated, swap_names
 from diffusion_lm_nb.syntax import (
-    ByReader, Jointly, UPOS, brackets, chains, gold_chart, inside, read_tree, spans_tree,
+    ByReader, JointClassifier, UPOS, brackets, chains, gold_chart, inside, read_tree, spans_tree,
     syntax_reader, tree_f1, tree_log_prob, tree_spans, tree_text,
 )
 from diffusion_lm_nb.oracles import (
@@ -25,7 +25,7 @@ from diffusion_lm_nb.reproduction import read_targets, shipped_targets, target_c
 from diffusion_lm_nb.commands import dlm_control
 from diffusion_lm_nb.corpora import load_corpus
 from diffusion_lm_nb.data import pad_batch
-from diffusion_lm_nb.guidance import ByClassifier, LatentGuide
+from diffusion_lm_nb.guidance import ByClassifier, ClassifierGuidance
 from diffusion_lm_nb.oracles import ORACLES
 from diffusion_lm_nb.reproduction import part_scores, success_rows
 
@@ -311,7 +311,7 @@ def test_controls_obey(lm, valid, reader):
 
 def test_the_papers_way_moves_towards_the_wish(lm, valid, reader):
     wish = PartsOfSpeech(valid[0].tags).bind(lm)
-    guide = LatentGuide(ByReader(reader, [wish]), fluency=1e-4, lr=0.1)
+    guide = ClassifierGuidance(ByReader(reader, [wish]), fluency=1e-4, lr=0.1)
     texts, free = (
         lm.sample(4, c, steps=30, seed=0)
         for c in (ByClassifier(wish, guide), Length(len(valid[0].words)))
@@ -339,7 +339,7 @@ def test_several_classifiers_add_up(lm, reader, valid):
         torch.tensor([0.5, 0.5]),
     )
     one, two = ByReader(reader, [a]), ByReader(reader, [b])
-    both = Jointly([one, two])
+    both = JointClassifier([one, two])
     assert both.labels == [a.label_key, b.label_key]
     got = both.log_prob(x, t, mask, torch.tensor([[0, 1], [1, -1]]))
     p, q = one.log_prob(x, t, mask, torch.tensor([0, 0])), two.log_prob(

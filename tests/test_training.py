@@ -7,7 +7,7 @@ from diffusion_lm_nb import training as T
 from diffusion_lm_nb.files import BadInput
 from diffusion_lm_nb.corpora import load_corpus
 from diffusion_lm_nb.training import (
-    fit, keyed_generator, learning_rate, make_accelerator, split_times,
+    fit, keyed_generator, learning_rate, make_accelerator, per_token_timesteps,
 )
 from diffusion_lm_nb.commands import KINDS, PRESETS
 
@@ -222,7 +222,7 @@ def test_split_times_leaves_the_rest_alone():
     t, mask = torch.rand(500, generator=g), torch.arange(20) < torch.randint(
         1, 21, (500, 1), generator=g
     )
-    times = split_times(t, mask, g)
+    times = per_token_timesteps(t, mask, g)
     assert ((times == t[:, None]) | (times == 0) | (times == 1)).all()
     assert not ((times == 0).any(1) & (times == 1).any(1)).any()
 
