@@ -284,7 +284,7 @@ def sampling_loop(
         yield now, x, logp, x̂0
         mean, var = solver.moments(x, x̂0, s, t, self.schedule)
         new = mean + var.sqrt() * noise()
-        if guide is not None: new = guide.refine(new, *posterior(x̂0, x, s, t, self.schedule), then, mask, controls)
+        if guide is not None: new = guide.refine(new, mean, var, then, mask, controls)
         x = self.put_context(new, then, known, given, noise)
     logp = self.rounding(x, self.times(ts[-1], given), mask, x̂0)
     yield ts[-1], x, (logp + bias).log_softmax(-1), None
