@@ -2,17 +2,18 @@
 
 # %% auto #0
 __all__ = ['FRIENDLY', 'CONTROL_PRESETS', 'GAP', 'CONTROL_KINDS', 'contains', 'phrase_starts', 'SemanticContent',
-           'semantic_labels', 'label_classifier', 'make_semantic', 'Length', 'gap_scores', 'Infill', 'make_labels',
-           'Label']
+           'semantic_labels', 'label_classifier', 'make_semantic', 'is_count', 'Length', 'read_gap', 'context_words',
+           'Infill', 'wilson_interval', 'distinct', 'evaluate', 'make_labels', 'Label']
 
 # %% ../nbs/10_controls.ipynb #1b4e3ba3
-import re
+import math, re
 from functools import cache
 import torch, torch.nn.functional as F
 from fastcore.basics import patch
 from .files import BadInput
 from .grammar import canonical_field
 from .corpora import field_values
+from .ngram import KneserNey
 from .data import Batches
 from .forward import q_sample
 from .objective import vlb_weight
@@ -20,120 +21,126 @@ from .denoiser import DiffusionLM, PaperDiffusionLM
 from .training import Preset, keyed_generator
 from .guidance import Control, NoisyClassifier, condition
 
-# %% ../nbs/10_controls.ipynb #9b2af569
-def contains(words, phrase): # two lists of words
+# %% ../nbs/10_controls.ipynb #848e3c67
+def contains(
+    words, # list[str]
+    phrase, # list[str]
+):
     "Do the phrase's words stand in a row?"
     return any(words[i:i + len(phrase)] == phrase for i in range(len(words) - len(phrase) + 1))
 
-# %% ../nbs/10_controls.ipynb #0dc0c6b9
+# %% ../nbs/10_controls.ipynb #534aa733
 def phrase_starts(
-    logp,
-    ids, # logp: (batch, length, vocab); ids: (batch, words), a phrase a row -> (batch, starts)
+    logp, # (batch, length, vocab)
+    ids, # (batch, words), a phrase a row
 ):
-    "log of the probability that the row's phrase stands at each place where it fits."
-    n = logp.shape[1] - ids.shape[1] + 1
-    return sum(
-        logp[:, j : j + n].gather(2, i[:, None, None].expand(-1, n, 1))[..., 0]
-        for j, i in enumerate(ids.T)
-    )
+    "log probability that the row's phrase starts at each possible position, `(batch, starts)`."
+    starts = logp.shape[1] - ids.shape[1] + 1
+    total = 0
+    for j, word in enumerate(ids.T):
+        shifted = logp[:, j:j + starts]
+        total = total + shifted.gather(2, word[:, None, None].expand(-1, starts, 1))[..., 0]
+    return total
 
 # %% ../nbs/10_controls.ipynb #b5854fec
 FRIENDLY = dict(
-    yes=[
-        'family friendly',
-        'family - friendly',
-        'child friendly',
-        'kid friendly',
-        'children friendly',
-        'families',
-    ],
-    no=[
-        'not family friendly',
-        'not family - friendly',
-        'not child friendly',
-        'not kid friendly',
-        'not for families',
-        'adults only',
-    ],
+    yes=['family friendly', 'family - friendly', 'child friendly', 'kid friendly',
+         'children friendly', 'families'],
+    no=['not family friendly', 'not family - friendly', 'not child friendly',
+        'not kid friendly', 'not for families', 'adults only'],
 )
 
 # %% ../nbs/10_controls.ipynb #7db58cdc
 class SemanticContent(Control):
     "The text says the value of a field, word for word: SemanticContent('food', 'French')."
-    def __init__(self, field, value):
+    def __init__(
+        self,
+        field, # food, price, near, …: any spelling of a field of E2E
+        value, # French, less than £ 20, …
+    ):
         self.field, self.value = canonical_field(field), ' '.join(str(value).split())
         if not self.value: raise BadInput(f'no value for the field {self.field!r}')
-        friendly = self.field == 'family friendly' and FRIENDLY.get(self.value)
-        self.phrases = [p.split() for p in friendly or [self.value]]
+        phrases = [self.value]
+        if self.field == 'family friendly': phrases = FRIENDLY.get(self.value, phrases)
+        self.phrases = [p.split() for p in phrases]
         self.min_words, self.label_key = min(map(len, self.phrases)), (self.field, self.value)
-    def bind(self, lm):
+    def bind(self, lm): # `DiffusionLM`
         "Look the phrases up in the model's vocabulary."
         self.vocab, ids = lm.vocab, lm.vocab.ids
         known = [p for p in self.phrases if all(ids.get(w, 0) > lm.vocab.pad for w in p)]
-        self.ids = [[ids[w] for w in p] for p in known]
+        self.ids = [list(map(ids.get, p)) for p in known]
         if not self.ids:
             what = self.value[:100]
             raise BadInput(f'{what!r} has a word that the model does not know; it cannot write it')
         return self
-    @property
-    def batch_key(self):
-        "Values whose phrases have the same numbers of words are asked together."
-        return type(self), *map(len, self.ids)
     @staticmethod
-    def log_probs(controls, logp): # one a row; (batch, length, vocab)
-        "log P of each row's control, `(batch,)`: what a subclass changes, rather than `log_prob`."
+    def log_probs(
+        controls, # of equal `batch_key`, one a row
+        logp, # (batch, length, vocab)
+    ):
+        "Upper bound on log P of each row's control, cut off at 0, `(batch,)`."
         phrases = [torch.tensor(ids, device=logp.device) for ids in zip(*(c.ids for c in controls))]
         starts = [phrase_starts(logp, ids) for ids in phrases]
         return torch.cat(starts, 1).logsumexp(1).clamp(max=0)
     def log_prob(self, logp, mask): return self.log_probs([self] * len(logp), logp)
-    def posteriors(self, controls, logp, mask, strength=1.0): # as in `Control.posteriors`
-        "Token marginals of each row given its control, like `logp`."
-        return condition(lambda l: self.log_probs(controls, l), logp, strength)
-    def check(self, words):
+    def check(self, words): # list[str]
         "Do the value's words stand in the text, in a row?"
         return contains(words, self.value.split())
     def __repr__(self): return f'SemanticContent({self.field!r}, {self.value!r})'
 
-# %% ../nbs/10_controls.ipynb #2aad0cf7
-def semantic_labels(examples, pairs): # -> (examples, pairs) 0/1: does the text say the value?
-    """Gold for the classifier of SemanticContent: the value's words stand in the text; for yes/no,
-    what the meaning representation says.
-    """
+# %% ../nbs/10_controls.ipynb #0d3ca3be
+@patch(as_prop=True)
+def batch_key(self: SemanticContent):
+    "Values whose phrases have the same numbers of words are asked together."
+    return type(self), *map(len, self.ids)
+
+# %% ../nbs/10_controls.ipynb #96bfb400
+@patch
+def posteriors(
+    self: SemanticContent,
+    controls, # of equal `batch_key`, one a row
+    logp, # (batch, length, vocab); −inf where a word cannot stand
+    mask, # (batch, length) or None
+    strength=1.0, # as in `condition`
+):
+    "Token marginals of each row given its control, like `logp`."
+    return condition(lambda l: self.log_probs(controls, l), logp, strength)
+
+# %% ../nbs/10_controls.ipynb #ef5cae7e
+def semantic_labels(
+    examples, # list of `Example`
+    pairs, # list of (field, value)
+):
+    "Does each text say each value? 0 or 1, `(examples, pairs)`."
     y = torch.zeros(len(examples), len(pairs))
     for i, e in enumerate(examples):
-        text, said = f' {" ".join(e.words)} ', set(map(tuple, e.mr))
-        for j, (f, v) in enumerate(pairs):
-            y[i, j] = (f, v) in said if v in ('yes', 'no') else f' {v} ' in text
+        text, meant = f' {" ".join(e.words)} ', set(map(tuple, e.mr))
+        for j, (field, value) in enumerate(pairs):
+            y[i, j] = (field, value) in meant if value in ('yes', 'no') else f' {value} ' in text
     return y
 
-# %% ../nbs/10_controls.ipynb #9d11231c
+# %% ../nbs/10_controls.ipynb #ed5fce5c
 def label_classifier(
-    preset,
-    examples,
-    labels,
-    y,
-    seed, # labels: names; y: (examples, labels) of 0 and 1
+    preset, # a `Preset`; `model['lm']` names the diffusion model
+    examples, # list of `Example`
+    labels, # names of the labels
+    y, # (examples, labels) of 0 and 1
+    seed, # of the order of batches and the noise
 ):
-    """A fresh classifier of yes/no labels on the latents of the diffusion model
-    `preset.model['lm']`, and its batches.
-    """
+    "A fresh `NoisyClassifier` of yes/no labels, and a function from step to batch."
     args = dict(preset.model)
     lm = DiffusionLM.from_pretrained(args.pop('lm'))
     fit = [i for i, e in enumerate(examples) if len(e.words) <= lm.length - 2]
-    clf = NoisyClassifier.for_model(lm, labels, **args)
-    batches = Batches(
-        [lm.vocab.encode(examples[i].words) for i in fit], lm.vocab.pad, preset.batch_size, seed
-    )
-
+    encoded = [lm.vocab.encode(examples[i].words) for i in fit]
+    batches = Batches(encoded, lm.vocab.pad, preset.batch_size, seed)
     def at(step):
         ids, mask, rows = batches(step)
         return ids, mask, keyed_generator(seed, step), y[[fit[r] for r in rows]]
+    return NoisyClassifier.for_model(lm, labels, **args), at
 
-    return clf, at
-
-# %% ../nbs/10_controls.ipynb #ce8ddf43
-def make_semantic(preset, examples, seed):
-    "A fresh classifier of field-value pairs, and its batches."
+# %% ../nbs/10_controls.ipynb #1fd676d9
+def make_semantic(preset, examples, seed): # as in `label_classifier`
+    "A fresh classifier of the field-value pairs of at least 20 texts, and its batches."
     pairs = sorted(p for p, n in field_values(examples).items() if n >= 20)
     if not pairs:
         raise BadInput(
@@ -144,209 +151,251 @@ def make_semantic(preset, examples, seed):
 
 # %% ../nbs/10_controls.ipynb #bb497b2b
 CONTROL_PRESETS = {
-    'e2e-semantic': Preset('semantic', 'e2e',
-            dict(lm='e2e', width=128, layers=3, heads=4, dropout=0.0), steps=3_000, lr=0.002),
-    'grammar-semantic': Preset('semantic', 'grammar',
-            dict(lm='grammar', width=64, layers=2, heads=4), steps=500, precision='no',
-            min_count=0),
-    'e2e-labels': Preset('labels', 'e2e', dict(lm='e2e', width=128, layers=3, heads=4, dropout=0.0),
-            steps=1_000, lr=0.002, precision='no'),
-    'grammar-labels': Preset('labels', 'grammar', dict(lm='grammar', width=64, layers=2, heads=4),
-            batch_size=32, steps=120, lr=0.003, warmup=10, ema=0.98, precision='no', min_count=0),
+    'e2e-semantic': Preset(
+        'semantic', 'e2e', dict(lm='e2e', width=128, layers=3, heads=4, dropout=0.0),
+        steps=3_000, lr=0.002),
+    'grammar-semantic': Preset(
+        'semantic', 'grammar', dict(lm='grammar', width=64, layers=2, heads=4),
+        steps=500, precision='no', min_count=0),
+    'e2e-labels': Preset(
+        'labels', 'e2e', dict(lm='e2e', width=128, layers=3, heads=4, dropout=0.0),
+        steps=1_000, lr=0.002, precision='no'),
+    'grammar-labels': Preset(
+        'labels', 'grammar', dict(lm='grammar', width=64, layers=2, heads=4), batch_size=32,
+        steps=120, lr=0.003, warmup=10, ema=0.98, precision='no', min_count=0),
 }
 
 # %% ../nbs/10_controls.ipynb #707b9dcb
+def is_count(n): # anything
+    "Is it a whole number from 1?"
+    return isinstance(n, int) and not isinstance(n, bool) and n >= 1
+
+# %% ../nbs/10_controls.ipynb #f41a8f73
 class Length(Control):
     "The text has exactly n words."
     fixes_length, order = True, 0
-    def __init__(self, n):
-        if not isinstance(n, int) or isinstance(n, bool) or n < 1:
-            raise BadInput(f'a length is a whole number from 1, not {n!r}')
+    def __init__(self, n): # a whole number from 1
+        if not is_count(n): raise BadInput(f'a length is a whole number from 1, not {n!r}')
         self.n = n
     @property
     def batch_key(self):
         "All lengths are asked together: the plan has satisfied them."
         return Length
-    def log_prob(self, logp, mask): return logp.new_zeros(len(logp)) + 0 * logp.clamp(min=-50).sum((1, 2))
-    def posterior(self, logp, mask, strength=1.): return logp.exp()
-    def plan(self, lm, gen, n_words=None):
-        "The length, and nothing known."
+    def plan(self, lm, gen, n_words=None): # as in `Control.plan`
+        "The length, and no known words."
         return self.n, {}
-    def check(self, words):
+    def log_prob(self, logp, mask): # as in `Control.log_prob`
+        "0 where n words stand between START and END, −inf elsewhere, `(batch,)`."
+        if mask is None: mask = torch.ones_like(logp[..., 0], dtype=torch.bool)
+        right = mask.sum(1) - 2 == self.n
+        return torch.zeros(len(logp), device=logp.device).masked_fill(~right, -math.inf)
+    def posterior(self, logp, mask, strength=1.0): # as in `Control.posterior`
+        "The token marginals as they are."
+        return logp.exp()
+    def check(self, words): # list[str]
         "Has the text n words?"
         return len(words) == self.n
     def __repr__(self): return f'Length({self.n})'
-
-# %% ../nbs/10_controls.ipynb #21503690
-@torch.no_grad()
-def gap_scores(
-    lm,
-    infill,
-    sizes,
-    k,
-    most=10,
-    draws=12,
-    seed=0, # -> (most,) probabilities of 1 … most words in gap k
-):
-    """p(gap size | context): the bound on the context's likelihood, the gap being pure noise, for
-    each size.
-    """
-    most = max(1, min(most, lm.length - 2 - (len(infill.layout(sizes)) - sizes[k])))
-    if isinstance(lm, PaperDiffusionLM):
-        return torch.ones(most) / most
-    T, score = 200, torch.zeros(most)
-    for n in range(1, most + 1):
-        words = infill.layout([*sizes[:k], n, *sizes[k + 1 :]])
-        ids = torch.tensor(
-            [[lm.vocab.start, *(lm.vocab.known(w or 'UNK') for w in words), lm.vocab.end]] * draws,
-            device=lm.device,
-        )
-        L = ids.shape[1]
-        L16 = min(lm.length, -(-L // 16) * 16)
-        ids, mask = torch.nn.functional.pad(ids, (0, L16 - L), value=lm.vocab.pad), (
-            torch.arange(L16) < L
-        ).expand(draws, L16).to(lm.device)
-        gap = torch.tensor(
-            [False] + [w is None for w in words] + [False] * (L16 - L + 1), device=lm.device
-        )
-        gen = keyed_generator(seed, 77)
-        i = (
-            ((torch.arange(draws) + torch.rand(draws, generator=gen)) / draws * T)
-            .floor()
-            .to(lm.device)
-        )
-        s, t = (i / T)[:, None].expand(draws, L16), ((i + 1) / T)[:, None].expand(draws, L16)
-        # the same noise for every size, tied to the words and not to their places
-        noise = torch.zeros(draws, L16, lm.dim, device=lm.device)
-        eps = torch.randn(draws, lm.length + most, lm.dim, generator=gen).to(lm.device)
-        left = int(gap.nonzero()[0])
-        noise[:, :left], noise[:, left:L] = eps[:, :left], eps[:, lm.length + most - (L - left) :]
-        x = lm.emb(ids)
-        t_in = torch.where(gap, 1.0, t)
-        _, x̂0 = lm.predict(q_sample(x, t_in, lm.schedule, noise), t_in, mask)
-        kl = vlb_weight(s, t, lm.schedule).float() * (x - x̂0).pow(2).sum(-1) * (mask & ~gap)
-        score[n - 1] = -T * kl.sum(1).mean() + (
-            lm.length_probs[len(words)].clamp(min=1e-8).log() if lm.mask_pads else 0
-        )
-    return score.softmax(0)
 
 # %% ../nbs/10_controls.ipynb #761e1a57
 GAP = re.compile(r'^___(?:\{(\d+)\})?$')
 
 # %% ../nbs/10_controls.ipynb #ce8fc2a1
+def read_gap(word): # str
+    "`('gap', size or None)` for `___{3}` or `___`; any other word itself."
+    found = GAP.match(word)
+    if not found: return word
+    return 'gap', int(found[1]) if found[1] else None
+
+# %% ../nbs/10_controls.ipynb #3ea234aa
+def context_words(side): # a string or a list of words
+    "The words beside a gap, a list; BadInput if they are no words, or hold a gap."
+    words = side.split() if isinstance(side, str) else side
+    if not (isinstance(words, (list, tuple)) and all(isinstance(w, str) for w in words)):
+        said = str(words)[:100]
+        raise BadInput(f'what stands beside a gap is a string or a list of words, not {said}')
+    if gap := next(filter(GAP.match, words), None):
+        raise BadInput(f'{gap} stands beside the gap; for several gaps write one line with ___')
+    return list(words)
+
+# %% ../nbs/10_controls.ipynb #f901dcce
 class Infill(Control):
-    """The words between `left` and `right`; or `Infill.parse` of a text with gaps `___` (1 to 10
-    words) or `___{3}`.
-    """
+    "The words between `left` and `right`; or `Infill.parse` of a text with gaps `___`, `___{3}`."
     fixes_length, order = True, 0
     def __init__(
         self,
-        left='',
-        right='',
-        n_words=None, # n_words: size of the gap; None: the model's choice of 1 to 10
+        left='', # words before the gap: a string or a list
+        right='', # words behind it
+        n_words=None, # size of the gap; None: the model's choice of 1 to 10
     ):
-        words = lambda s: s.split() if isinstance(s, str) else s
-        for side in (words(left), words(right)):
-            if not (isinstance(side, (list, tuple)) and all(isinstance(w, str) for w in side)):
-                raise BadInput(
-                    'what stands beside a gap is a string or a list of words, not'
-                    f' {str(side)[:100]}'
-                )
-            if gap := next(filter(GAP.match, side), None):
-                raise BadInput(
-                    f'{gap} stands beside the gap; for several gaps write one line with ___'
-                )
-        self._set([*words(left), ('gap', n_words), *words(right)])
+        self._set([*context_words(left), ('gap', n_words), *context_words(right)])
     @classmethod
     def parse(cls, text): # words with spaces; ___ or ___{3} for gaps
         "The control that a text with gaps asks for."
-        self = cls.__new__(cls)
-        parts = [
-            ('gap', int(m[1]) if m[1] else None) if (m := GAP.match(w)) else w for w in text.split()
-        ]
-        if not any(isinstance(p, tuple) for p in parts):
+        parts = [read_gap(w) for w in text.split()]
+        if all(isinstance(p, str) for p in parts):
             raise BadInput(f'no gap in {text!r}; write ___ where words are wanted')
+        self = cls.__new__(cls)
         self._set(parts)
         return self
     def _set(self, parts):
-        self.parts, self.scores = parts, None
-        for p in parts:
-            if (
-                isinstance(p, tuple)
-                and p[1] is not None
-                and not (isinstance(p[1], int) and not isinstance(p[1], bool) and p[1] >= 1)
-            ):
-                raise BadInput(
-                    f'a gap has a whole number of words, at least one, not {str(p[1])[:100]}'
-                )
+        self.parts, self.probs = parts, {}
+        for n in self.wanted:
+            if n is not None and not is_count(n):
+                said = str(n)[:100]
+                raise BadInput(f'a gap has a whole number of words, at least one, not {said}')
         self.min_words = sum(1 if isinstance(p, str) else p[1] or 1 for p in parts)
-    def layout(self, sizes): # one size a gap
-        "The words, None where one is wanted."
-        sizes, out = list(sizes), []
-        for p in self.parts: out += [p] if isinstance(p, str) else [None] * sizes.pop(0)
-        return out
-    def plan(self, lm, gen, n_words=None):
-        "Draw the sizes of open gaps; then the length and the words around them are known."
-        if self.min_words > lm.length - 2:
-            raise BadInput(
-                f'the text around the gap is too long: {self.min_words} words, but the model holds'
-                f' {lm.length - 2}'
-            )
-        gaps = [p[1] for p in self.parts if isinstance(p, tuple)]
-        sizes = [
-            g or (3 if self.min_words + 3 * len(gaps) <= lm.length - 2 else 1) for g in gaps
-        ] # of the gaps that are not drawn yet
-        for k, g in enumerate(gaps):
-            if g is None:
-                if self.scores is None:
-                    self.scores = {}
-                key = (k, tuple(sizes[:k]))
-                if key not in self.scores:
-                    self.scores[key] = gap_scores(lm, self, sizes, k)
-                sizes[k] = 1 + int(torch.multinomial(self.scores[key], 1, generator=gen))
-        words = self.layout(sizes)
-        return len(words), {i: w for i, w in enumerate(words) if w is not None}
+    @property
+    def wanted(self):
+        "The size of each gap, None where it is open."
+        return [p[1] for p in self.parts if not isinstance(p, str)]
     @property
     def batch_key(self):
         "All gaps are asked together: the plan has satisfied them."
         return Infill
-    def posterior(self, logp, mask, strength=1.): return logp.exp()
     def log_prob(self, logp, mask):
-        raise BadInput('a gap is filled by knowing its surroundings, not by an energy')
-    def sizes(self, words): # of a finished text -> tuple of int, or None
-        "How many words stand in each gap, so that the context comes out; None if it does not."
-
-        @cache
-        def fit(k, at): # sizes of the gaps in parts[k:], for words[at:]
-            if k == len(self.parts):
-                return () if at == len(words) else None
-            p = self.parts[k]
-            if isinstance(p, str):
-                return fit(k + 1, at + 1) if at < len(words) and words[at] == p else None
-            for n in [p[1]] if p[1] else range(1, len(words) - at + 1):
-                if (rest := fit(k + 1, at + n)) is not None:
-                    return (n, *rest)
-
-        return fit(0, 0)
-    def gaps(self, words): # of a finished text -> list of word lists
-        "What was written into the gaps; nothing where the context does not stand."
-        sizes, out, at = iter(self.sizes(words) or [0] * len(self.parts)), [], 0
-        for p in self.parts:
-            n = 1 if isinstance(p, str) else next(sizes)
-            if not isinstance(p, str): out.append(list(words[at:at + n]))
-            at += n
-        return out
-    def check(self, words):
+        raise BadInput('a gap is filled by what is known around it; it has no log_prob')
+    def posterior(self, logp, mask, strength=1.0): # as in `Control.posterior`
+        "The token marginals as they are."
+        return logp.exp()
+    def check(self, words): # list[str]
         "Is the context there, word for word, with something in each gap?"
         return self.sizes(words) is not None
     @property
     def text(self):
         "As `parse` reads it."
-        return ' '.join(
-            p if isinstance(p, str) else '___' if p[1] is None else f'___{{{p[1]}}}'
-            for p in self.parts
-        )
+        gap = lambda n: '___' if n is None else f'___{{{n}}}'
+        return ' '.join(p if isinstance(p, str) else gap(p[1]) for p in self.parts)
     def __repr__(self): return f'{type(self).__name__}({self.text})'
+
+# %% ../nbs/10_controls.ipynb #dd87f579
+@patch
+def layout(self: Infill, sizes): # one size a gap
+    "The words, a list, None where one is open."
+    sizes, out = iter(sizes), []
+    for p in self.parts: out += [p] if isinstance(p, str) else [None] * next(sizes)
+    return out
+
+# %% ../nbs/10_controls.ipynb #821c2530
+@patch
+def sizes(self: Infill, words): # of a finished text, list[str]
+    "How many words stand in each gap, a tuple; None if the context is not there."
+    @cache
+    def fit(k, at): # sizes of the gaps in parts[k:], if these match words[at:]
+        if k == len(self.parts): return () if at == len(words) else None
+        part = self.parts[k]
+        if isinstance(part, str):
+            return fit(k + 1, at + 1) if at < len(words) and words[at] == part else None
+        possible = [part[1]] if part[1] else range(1, len(words) - at + 1)
+        for n in possible:
+            rest = fit(k + 1, at + n)
+            if rest is not None: return n, *rest
+    return fit(0, 0)
+
+# %% ../nbs/10_controls.ipynb #7a91adda
+@patch
+def gaps(self: Infill, words): # of a finished text, list[str]
+    "What was written into each gap, a list of word lists; empty where the context is not there."
+    found, out, at = self.sizes(words), [], 0
+    if found is None: return [[] for _ in self.wanted]
+    sizes = iter(found)
+    for p in self.parts:
+        n = 1 if isinstance(p, str) else next(sizes)
+        if not isinstance(p, str): out.append(list(words[at:at + n]))
+        at += n
+    return out
+
+# %% ../nbs/10_controls.ipynb #3726f220
+@patch
+@torch.no_grad()
+def context_log_prob(
+    self: DiffusionLM,
+    words, # list of str, None where a word is open
+    i, # (draws,) numbers of steps, from 0 to T − 1
+    T, # steps of the chain
+    noise, # (draws, more positions than the sequence has, dim)
+):
+    "Estimate of log p(context) in nats: the ELBO's sum over t, the gap being pure noise."
+    v = self.vocab
+    ids = [v.start, *(v.known(w or 'UNK') for w in words), v.end]
+    gap = torch.tensor([False, *(w is None for w in words), False], device=self.device)
+    left, L = int(gap.nonzero()[0]), len(ids)
+    noise = torch.cat([noise[:, :left], noise[:, noise.shape[1] - (L - left):]], 1)
+    x0 = self.emb(torch.tensor([ids] * len(i), device=self.device))
+    s, t = i / T, (i + 1) / T
+    times = torch.where(gap, 1.0, t[:, None])
+    _, x̂0 = self.predict(q_sample(x0, times, self.schedule, noise), times,
+                         torch.ones_like(times, dtype=torch.bool))
+    kl = vlb_weight(s, t, self.schedule).float()[:, None] * (x0 - x̂0).pow(2).sum(-1)
+    return -T * (kl * ~gap).sum(1).mean()
+
+# %% ../nbs/10_controls.ipynb #34af60da
+@patch
+def room(self: Infill, lm, sizes, k, most=10): # `DiffusionLM`; one size a gap; number of the gap
+    "The largest size that gap k can have in this model, from 1 to `most`."
+    others = len(self.layout(sizes)) - sizes[k]
+    return max(1, min(most, lm.length - 2 - others))
+
+# %% ../nbs/10_controls.ipynb #3bf5e71e
+@patch
+def gap_size_probs(
+    self: DiffusionLM,
+    infill, # an `Infill`
+    sizes, # one size a gap; that of gap k is not used
+    k, # number of the gap
+    draws=12, # timesteps, stratified over the chain
+    seed=0,
+    T=200, # steps of the chain
+):
+    "p(size of gap k | context) for 1, 2, … words, `(most,)`."
+    gen, most = keyed_generator(seed, 77), infill.room(self, sizes, k)
+    i = (torch.arange(draws) + torch.rand(draws, generator=gen)) / draws * T
+    noise = torch.randn(draws, self.length + most, self.dim, generator=gen).to(self.device)
+    log_prob = torch.zeros(most)
+    for n in range(1, most + 1):
+        words = infill.layout([*sizes[:k], n, *sizes[k + 1:]])
+        log_prob[n - 1] = self.context_log_prob(words, i.floor().to(self.device), T, noise)
+        if self.mask_pads: log_prob[n - 1] += self.length_probs[len(words)].clamp(min=1e-8).log()
+    return log_prob.softmax(0)
+
+# %% ../nbs/10_controls.ipynb #6e3e2f0e
+@patch
+def gap_size_probs(self: PaperDiffusionLM, infill, sizes, k): # as above
+    "The same probability for each size, `(most,)`."
+    most = infill.room(self, sizes, k)
+    return torch.ones(most) / most
+
+# %% ../nbs/10_controls.ipynb #8cd504be
+@patch
+def size_probs(self: Infill, lm, sizes, k): # as in `gap_size_probs`
+    "`lm.gap_size_probs`, computed once for each model and each choice of the gaps before."
+    key = lm, k, tuple(sizes[:k])
+    if key not in self.probs: self.probs[key] = lm.gap_size_probs(self, sizes, k)
+    return self.probs[key]
+
+# %% ../nbs/10_controls.ipynb #273a83ba
+@patch
+def draw_sizes(self: Infill, lm, gen): # `DiffusionLM`; the sample's generator
+    "The size of each gap, a list; open ones are drawn."
+    fits = self.min_words + 3 * len(self.wanted) <= lm.length - 2
+    sizes = [n or (3 if fits else 1) for n in self.wanted]
+    for k, n in enumerate(self.wanted):
+        if n is None:
+            probs = self.size_probs(lm, sizes, k)
+            sizes[k] = 1 + int(torch.multinomial(probs, 1, generator=gen))
+    return sizes
+
+# %% ../nbs/10_controls.ipynb #d13f4cf7
+@patch
+def plan(self: Infill, lm, gen, n_words=None): # as in `Control.plan`
+    "The length and the words around the gaps; sizes of open gaps are drawn."
+    if self.min_words > lm.length - 2:
+        raise BadInput(
+            f'the text around the gap is too long: {self.min_words} words, but the model holds'
+            f' {lm.length - 2}'
+        )
+    words = self.layout(self.draw_sizes(lm, gen))
+    return len(words), {i: w for i, w in enumerate(words) if w is not None}
 
 # %% ../nbs/10_controls.ipynb #4cf1c504
 @patch
@@ -372,8 +421,55 @@ def infill(
         batch_size, clamp, guidance, guide, progress
     )
 
-# %% ../nbs/10_controls.ipynb #24db742a
-def make_labels(preset, examples, seed):
+# %% ../nbs/10_controls.ipynb #db27ddbb
+def wilson_interval(
+    hits, # how many succeeded
+    n, # of how many
+    z=1.96, # standard errors: 95 %
+):
+    "The ends of Wilson's interval of a rate, two numbers from 0 to 1."
+    p = hits / n
+    centre = p + z ** 2 / (2 * n)
+    half = z * math.sqrt(p * (1 - p) / n + z ** 2 / (4 * n ** 2))
+    return tuple(min(1.0, max(0.0, (centre + k * half) / (1 + z ** 2 / n))) for k in (-1, 1))
+
+# %% ../nbs/10_controls.ipynb #06e03551
+def distinct(
+    texts, # word lists
+    n=4, # words of a sequence
+):
+    "Different sequences of n words over all of them: 1 if none is repeated."
+    grams = [tuple(t[i:i + n]) for t in texts for i in range(len(t) - n + 1)]
+    return len(set(grams)) / max(1, len(grams))
+
+# %% ../nbs/10_controls.ipynb #2f2790fa
+def evaluate(
+    lm, # `DiffusionLM`
+    control, # a `Control` with a `check`
+    n=32, # samples
+    steps=50, # as in `sample`, like `seed`, `guidance` and `guide`
+    seed=0,
+    corpus=None, # word lists that a Kneser-Ney 5-gram is fitted on; None: no fluency
+    guidance=1.0,
+    guide=None,
+):
+    "Success, chance rate, their 95 % intervals; fluency and variety, guided and `free`: a dict."
+    if n < 1: raise BadInput(f'n must be at least 1, not {n}')
+    guided = lm.sample(n, control, steps, seed, guidance=guidance, guide=guide)
+    guided = [t.split() for t in guided]
+    same_length = [Length(max(1, len(t))) for t in guided]
+    free = [t.split() for t in lm.sample(n, same_length, steps, seed)]
+    ngram = None if corpus is None else KneserNey(5).fit(corpus)
+    out = dict(n=n)
+    for rate, prefix, texts in (('success', '', guided), ('chance', 'free_', free)):
+        hits = sum(map(bool, map(control.check, texts)))
+        out[rate], out[f'{rate}_interval'] = hits / n, wilson_interval(hits, n)
+        out[prefix + 'fluency'] = ngram and math.log(ngram.perplexity(texts))
+        out[prefix + 'variety'] = distinct(texts)
+    return out
+
+# %% ../nbs/10_controls.ipynb #8c3c667d
+def make_labels(preset, examples, seed): # as in `label_classifier`
     "A fresh classifier of the texts' own labels, and its batches."
     said = [dict(e.mr).get('label') for e in examples]
     if None in said or len(set(said)) < 2:
@@ -382,18 +478,13 @@ def make_labels(preset, examples, seed):
             ' least'
         )
     labels = sorted(set(said))
-    return label_classifier(
-        preset,
-        examples,
-        labels,
-        F.one_hot(torch.tensor([labels.index(l) for l in said]), len(labels)).float(),
-        seed,
-    )
+    number = torch.tensor([labels.index(l) for l in said])
+    return label_classifier(preset, examples, labels, F.one_hot(number, len(labels)).float(), seed)
 
-# %% ../nbs/10_controls.ipynb #f3c90f1a
+# %% ../nbs/10_controls.ipynb #6471a890
 class Label(Control):
     "The text is of this class, as a classifier that `guide=` names tells it: Label('calm')."
-    def __init__(self, label): self.label_key = label
+    def __init__(self, label): self.label_key = label # a name in the classifier's `labels`
     def log_prob(self, logp, mask):
         raise BadInput(
             f'{self} is told by a classifier alone: give guide=ClassifierGuidance(classifier), one'

@@ -3,18 +3,18 @@
 # %% auto #0
 __all__ = ['SPECIALS', 'MAX_WORDS', 'Vocab', 'pad_batch', 'Batches']
 
-# %% ../nbs/01_data.ipynb #c28990a3
+# %% ../nbs/01_data.ipynb #722c61bd
 import math
 from collections import Counter
 import torch
 from fastcore.basics import patch
 from .files import BadInput
 
-# %% ../nbs/01_data.ipynb #c08fa00d
+# %% ../nbs/01_data.ipynb #0b7ef3f4
 SPECIALS = ['START', 'END', 'UNK', 'PAD']
 MAX_WORDS = 62          # 64 positions, without START and END
 
-# %% ../nbs/01_data.ipynb #2c1b7c98
+# %% ../nbs/01_data.ipynb #9160234b
 class Vocab:
     "A list of tokens, special tokens first; the position of a token in the list is its id."
     def __init__(self, words: list): # all tokens in the order of their ids, special tokens first
@@ -36,13 +36,13 @@ class Vocab:
 
     def __len__(self): return len(self.words)
 
-# %% ../nbs/01_data.ipynb #28607ef6
+# %% ../nbs/01_data.ipynb #71150f16
 @patch
 def encode(self: Vocab, words): # list of n words -> list of n + 2 ids
     "Ids of `START words END`; a word outside the vocabulary becomes UNK."
     return [self.start, *(self.ids.get(w, self.unk) for w in words), self.end]
 
-# %% ../nbs/01_data.ipynb #f9eba9e6
+# %% ../nbs/01_data.ipynb #a984875c
 @patch
 def decode(self: Vocab, ids): # iterable of ids -> list of words
     "The words between START and the first END; PAD is dropped."
@@ -52,7 +52,7 @@ def decode(self: Vocab, ids): # iterable of ids -> list of words
         if i not in (self.start, self.pad): out.append(self.words[i])
     return out
 
-# %% ../nbs/01_data.ipynb #c394d668
+# %% ../nbs/01_data.ipynb #bf3cf7c6
 @patch
 def known(self: Vocab, word): # str -> id
     "The id of a user's word; if need be in lower case or with plain quotation marks; else UNK."
@@ -63,7 +63,7 @@ def known(self: Vocab, word): # str -> id
         if i > self.pad: return i       # a word that is spelt like a special token is no word
     return self.unk
 
-# %% ../nbs/01_data.ipynb #3bd10fbf
+# %% ../nbs/01_data.ipynb #5e5cff8f
 def pad_batch(seqs,         # list of id lists, each with START and END
               pad,          # the id of PAD
               length=None): # columns; the longest sequence by default
@@ -77,7 +77,7 @@ def pad_batch(seqs,         # list of id lists, each with START and END
         row[:len(s)] = torch.tensor(s)
     return ids, ids.ne(pad)
 
-# %% ../nbs/01_data.ipynb #35880e58
+# %% ../nbs/01_data.ipynb #31528118
 class Batches:
     "Training batches as a pure function of the step."
     def __init__(self,
@@ -105,7 +105,7 @@ class Batches:
         length = self.length or math.ceil(longest / 8) * 8
         return *pad_batch(seqs, self.pad, length), rows
 
-# %% ../nbs/01_data.ipynb #5fc8afc2
+# %% ../nbs/01_data.ipynb #b5bfeea9
 @patch
 def _plan(self: Batches, epoch): # -> (per_epoch, batch_size) indices into `seqs`
     "Which sequences are in which batch of an epoch."
@@ -118,7 +118,7 @@ def _plan(self: Batches, epoch): # -> (per_epoch, batch_size) indices into `seqs
         self._epoch = epoch
     return self._order
 
-# %% ../nbs/01_data.ipynb #041a0703
+# %% ../nbs/01_data.ipynb #ee1f4ad9
 @patch
 def _bucketed(self: Batches, order): # shuffled indices -> the same indices
     "The order with each pool of batches sorted by length."

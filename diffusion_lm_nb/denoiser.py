@@ -6,7 +6,8 @@ __all__ = ['RECIPES', 'timestep_embedding', 'apply_rope', 'Block', 'two_layers',
 
 # %% ../nbs/05_denoiser.ipynb #0b063df5
 import math
-import torch, torch.nn.functional as F
+import torch
+import torch.nn.functional as F
 from fastcore.basics import patch
 from torch import nn
 from .files import BadInput
@@ -15,91 +16,83 @@ from .data import Vocab
 from .forward import make_schedule
 from .embedding import WordEmbedding
 
-# %% ../nbs/05_denoiser.ipynb #78f8626f
+# %% ../nbs/05_denoiser.ipynb #74c96f4d
 def timestep_embedding(t, # times in [0, 1], any shape
-                  dim): # even
+                       dim): # number of features, even
     "Cosines and sines of 1000·t at geometrically spaced frequencies, `(*t.shape, dim)`."
     f = torch.exp(-math.log(10_000) * torch.arange(dim // 2, device=t.device) / (dim // 2))
     a = 1000 * t.float()[..., None] * f
     return torch.cat([a.cos(), a.sin()], -1)
 
-# %% ../nbs/05_denoiser.ipynb #53f44e60
+# %% ../nbs/05_denoiser.ipynb #299e5c31
 def apply_rope(u): # (batch, heads, length, even number of features)
-    """Rotary positions: pair i of the features at place n is turned by the angle n·10000^(−2i/d),
-    like `u`.
-    """
+    "RoPE: the pair i of features at position n is rotated by n·10000^(−2i/d), like `u`."
     n, d = u.shape[-2:]
     f = torch.exp(-math.log(10_000) * torch.arange(d // 2, device=u.device) / (d // 2))
     φ = torch.arange(n, device=u.device)[:, None] * f
     c, s = φ.cos().to(u.dtype), φ.sin().to(u.dtype)
-    x, y = u.chunk(2, -1)
+    x, y = u.chunk(2, -1)                                  # pair i is feature i and i + d/2
     return torch.cat([x * c - y * s, x * s + y * c], -1)
 
-# %% ../nbs/05_denoiser.ipynb #915fee39
+# %% ../nbs/05_denoiser.ipynb #f9fee2d1
 class Block(nn.Module):
-    "Self-attention in both directions and a two-layer perceptron, each beside a residual path."
-    def __init__(
-        self,
-        width, # numbers a position
-        heads, # attention heads; they share the width
-        dropout=0.1,
-        pre_norm=True, # pre_norm: False is BERT's order
-    ):
+    "A Transformer block: bidirectional self-attention, then an MLP, each on a residual path."
+    def __init__(self,
+                 width, # features per position
+                 heads, # attention heads; they share the width
+                 dropout=0.1,
+                 pre_norm=True): # False: normalised after the addition, as in BERT
         super().__init__()
         self.heads, self.pre_norm, self.p = heads, pre_norm, dropout
         eps = 1e-5 if pre_norm else 1e-12
-        self.norm1, self.norm2 = nn.LayerNorm(width, eps), nn.LayerNorm(width, eps)
-        self.qkv, self.out = nn.Linear(width, 3 * width), nn.Linear(width, width)
-        self.up, self.down, self.drop = (
-            nn.Linear(width, 4 * width),
-            nn.Linear(4 * width, width),
-            nn.Dropout(dropout),
-        )
-    def self_attention(
-        self,
-        h, # (batch, length, width)
-        mask, # (batch, 1, 1, length) True where a token stands, or None
-    ):
-        "What the other positions have to say, like `h`."
-        q, k, v = (
-            u.unflatten(-1, (self.heads, -1)).transpose(1, 2) for u in self.qkv(h).chunk(3, -1)
-        )
-        if self.pre_norm:
-            q, k = apply_rope(q), apply_rope(k)
-        a = F.scaled_dot_product_attention(
-            q, k, v, attn_mask=mask, dropout_p=self.p if self.training else 0.0
-        )
-        return self.drop(self.out(a.transpose(1, 2).flatten(-2)))
-    def mlp(self, h): # (batch, length, width)
-        "What a position makes of it, like `h`."
-        return self.drop(self.down(F.gelu(self.up(h))))
-    def forward(self, h, mask=None): # as in `self_attention`
-        "The block's output, like `h`."
-        if self.pre_norm:
-            h = h + self.self_attention(self.norm1(h), mask)
-            return h + self.mlp(self.norm2(h))
-        h = self.norm1(h + self.self_attention(h, mask))
-        return self.norm2(h + self.mlp(h))
+        self.norm1 = nn.LayerNorm(width, eps)
+        self.norm2 = nn.LayerNorm(width, eps)
+        self.qkv = nn.Linear(width, 3 * width)
+        self.out = nn.Linear(width, width)
+        self.up = nn.Linear(width, 4 * width)
+        self.down = nn.Linear(4 * width, width)
+        self.drop = nn.Dropout(dropout)
 
 # %% ../nbs/05_denoiser.ipynb #711bb819
-def two_layers(inputs, hidden, outputs, activation): # sizes; an `nn.Module`
-    "A perceptron with one hidden layer."
-    return nn.Sequential(nn.Linear(inputs, hidden), activation, nn.Linear(hidden, outputs))
+@patch
+def self_attention(self: Block,
+                   h, # (batch, length, width)
+                   mask): # (batch, 1, 1, length), True where a token stands; or None
+    "What each position reads from all positions, like `h`."
+    q, k, v = (u.unflatten(-1, (self.heads, -1)).transpose(1, 2) for u in self.qkv(h).chunk(3, -1))
+    if self.pre_norm:
+        q, k = apply_rope(q), apply_rope(k)
+    p = self.p if self.training else 0.
+    a = F.scaled_dot_product_attention(q, k, v, attn_mask=mask, dropout_p=p)
+    return self.drop(self.out(a.transpose(1, 2).flatten(-2)))
 
 # %% ../nbs/05_denoiser.ipynb #191c6f1e
+@patch
+def mlp(self: Block, h): # (batch, length, width)
+    "Two linear layers with a GELU, for each position separately, like `h`."
+    return self.drop(self.down(F.gelu(self.up(h))))
+
+# %% ../nbs/05_denoiser.ipynb #1dfd6470
+@patch
+def forward(self: Block, h, mask=None): # as in `self_attention`
+    "The block's output, like `h`."
+    if self.pre_norm:
+        h = h + self.self_attention(self.norm1(h), mask)
+        return h + self.mlp(self.norm2(h))
+    h = self.norm1(h + self.self_attention(h, mask))
+    return self.norm2(h + self.mlp(h))
+
+# %% ../nbs/05_denoiser.ipynb #6a5a0789
+def two_layers(inputs, hidden, outputs, activation): # three sizes, and an `nn.Module`
+    "An MLP with one hidden layer."
+    return nn.Sequential(nn.Linear(inputs, hidden), activation, nn.Linear(hidden, outputs))
+
+# %% ../nbs/05_denoiser.ipynb #198934ed
 class Denoiser(nn.Module):
-    "The network: noisy vectors and their times in, one feature vector a position out."
-    def __init__(
-        self,
-        dim=16,
-        width=256,
-        layers=6,
-        heads=4,
-        length=64,
-        dropout=0.1,
-        self_cond=True, # a second input: the model's own last estimate of x_0
-        pre_norm=True, # False: BERT's order, as in the paper
-    ):
+    "The network: latents and their times in, features of each position out."
+    def __init__(self, dim=16, width=256, layers=6, heads=4, length=64, dropout=0.1,
+                 self_cond=True, # a second input: the model's last estimate of the clean vectors
+                 pre_norm=True): # False: BERT's order, as in the paper
         super().__init__()
         self.width, self.self_cond, self.pre_norm = width, self_cond, pre_norm
         inputs = 2 * dim if self_cond else dim
@@ -114,25 +107,28 @@ class Denoiser(nn.Module):
     def _init(self, m):
         if isinstance(m, (nn.Linear, nn.Embedding)): nn.init.normal_(m.weight, std=0.02)
         if isinstance(m, nn.Linear): nn.init.zeros_(m.bias)
-    def forward(
-        self,
-        x, # (batch, length, dim)
-        t, # (batch,) or (batch, length), in [0, 1]
-        mask=None, # (batch, length), True where a token stands
-        self_cond=None, # like x: the last estimate of x_0; None: there is none yet
-        tokens=0.0, # (batch, length, width): what is known of the words before any context
-    ):
-        "Features `(batch, length, width)`."
-        if self.self_cond:
-            x = torch.cat([x, torch.zeros_like(x) if self_cond is None else self_cond], -1)
-        τ = self.time(timestep_embedding(t, self.width // 2).to(x.dtype))
-        if t.dim() == 1: τ = τ[:, None]
-        h = self.inp(x) + tokens + self.pos.weight[:x.shape[1]] + τ
-        if not self.pre_norm: h = self.norm(h)
-        h = self.drop(h)
-        m = None if mask is None else mask[:, None, None]
-        for block in self.blocks: h = block(h, m)
-        return self.norm(h) if self.pre_norm else h
+
+# %% ../nbs/05_denoiser.ipynb #226580b3
+@patch
+def forward(
+    self: Denoiser,
+    x, # (batch, length, dim)
+    t, # (batch,) or (batch, length), in [0, 1]
+    mask=None, # (batch, length), True where a token stands
+    self_cond=None, # like x: the last estimate; None: there is none yet
+    tokens=0.0, # (batch, length, width): what each position says by itself
+):
+    "Features, `(batch, length, width)`."
+    if self.self_cond:
+        x = torch.cat([x, torch.zeros_like(x) if self_cond is None else self_cond], -1)
+    τ = self.time(timestep_embedding(t, self.width // 2).to(x.dtype))
+    if t.dim() == 1: τ = τ[:, None]
+    h = self.inp(x) + tokens + self.pos.weight[:x.shape[1]] + τ
+    if not self.pre_norm: h = self.norm(h)
+    h = self.drop(h)
+    m = None if mask is None else mask[:, None, None]
+    for block in self.blocks: h = block(h, m)
+    return self.norm(h) if self.pre_norm else h
 
 # %% ../nbs/05_denoiser.ipynb #492f792e
 def check_sizes(width, heads, length, length_counts): # as in `DiffusionLM`
@@ -217,16 +213,16 @@ class DiffusionLM(nn.Module, Pretrained, Interface):
         self,
         words: list, # the vocabulary, specials first
         length: int = 64, # positions, START and END included
-        dim: int = 16, # numbers a word
-        width: int = 256, # of the Transformer, like the next three
-        layers: int = 6,
-        heads: int = 4,
+        dim: int = 16, # dimensions of a word's vector
+        width: int = 256, # features per position in the network
+        layers: int = 6, # blocks
+        heads: int = 4, # attention heads
         dropout: float = 0.1,
         schedule: str = 'entropic', # a name of chapter 02
         schedule_args: dict = None, # and its parameters
         recipe: str = 'tokens', # 'paper' is `PaperDiffusionLM`; `diffusion_lm` chooses
-        self_cond: bool = True, # self-conditioning: the network reads its own last estimate
-        mask_pads: bool = True, # the length is drawn first, pads are never seen; False: pads are words
+        self_cond: bool = True, # self-conditioning: the network reads its last estimate
+        mask_pads: bool = True, # True: the length is drawn first; False: pads are words
         length_counts: list = None, # how many training sequences have 0, 1, 2 … words
     ):
         super().__init__()
@@ -239,22 +235,25 @@ class DiffusionLM(nn.Module, Pretrained, Interface):
         self.build(dim, width, layers, heads, dropout)
         n = torch.tensor(length_counts or [1] * (length - 1)).float()
         self.register_buffer('length_probs', n / n.sum(), persistent=False)
-    def build(self, dim, width, layers, heads, dropout): # as in `__init__`
-        "The modules with parameters."
-        V = len(self.vocab)
-        self.emb = WordEmbedding(V, dim, unit=True)
-        self.net = Denoiser(dim, width, layers, heads, self.length, dropout, self.self_cond)
-        self.head, self.prior = nn.Linear(width, V), nn.Parameter(torch.zeros(V))
-        self.read = nn.Embedding(V, width)
-        for table in (self.head, self.read): nn.init.normal_(table.weight, std=0.02)
     @property
     def dim(self):
-        "Numbers a word."
+        "Dimensions of a word's vector."
         return self.emb.weight.shape[1]
     @property
     def device(self):
         "Where the model is."
         return self.emb.weight.device
+
+# %% ../nbs/05_denoiser.ipynb #09c90dcf
+@patch
+def build(self: DiffusionLM, dim, width, layers, heads, dropout): # as in `DiffusionLM`
+    "Make the modules that have parameters."
+    V = len(self.vocab)
+    self.emb = WordEmbedding(V, dim, unit=True)
+    self.net = Denoiser(dim, width, layers, heads, self.length, dropout, self.self_cond)
+    self.head, self.prior = nn.Linear(width, V), nn.Parameter(torch.zeros(V))
+    self.read = nn.Embedding(V, width)
+    for table in (self.head, self.read): nn.init.normal_(table.weight, std=0.02)
 
 # %% ../nbs/05_denoiser.ipynb #089ae013
 @patch
@@ -268,6 +267,16 @@ def __repr__(self: DiffusionLM):
         f' {self.net.width}, {type(self.schedule).__name__.lower()} schedule)'
     )
 
+# %% ../nbs/05_denoiser.ipynb #194a8e5b
+@patch
+def evidence(self: DiffusionLM,
+             x, # (batch, length, dim)
+             t): # (batch,) or (batch, length), in [0, 1]
+    "log N(x_t; √ᾱ Emb(w), (1−ᾱ)I) up to a constant, `(batch, length, vocab)`."
+    with torch.autocast(x.device.type, enabled=False):
+        a, s = self.schedule.coefs(t.to(x.device))
+        return ((a / s ** 2) * x.float()) @ self.emb.E.T
+
 # %% ../nbs/05_denoiser.ipynb #8f00b906
 @patch
 def predict(
@@ -278,10 +287,8 @@ def predict(
     self_cond=None, # like x: the last x̂_0
 ):
     "Token marginals log p(w | x_t) `(batch, length, vocab)`, and x̂_0 `(batch, length, dim)`."
-    with torch.autocast(x.device.type, enabled=False):
-        a, s = self.schedule.coefs(t.to(x.device))
-        evidence = ((a / s ** 2) * x.float()) @ self.emb.E.T   # log N(x_t; √ᾱ Emb(w), 1−ᾱ) + const
-        alone = (evidence + self.prior).softmax(-1)            # each position by itself
+    evidence = self.evidence(x, t)
+    alone = (evidence + self.prior).softmax(-1)            # each position by itself
     if self_cond is None: self_cond = alone @ self.emb.E
     h = self.net(x, t, mask, self_cond, alone @ self.read.weight)
     with torch.autocast(x.device.type, enabled=False):
@@ -300,9 +307,9 @@ def rounding(
     "log p_θ(w | x_0), the rounding step, `(batch, length, vocab)` (section 4.1)."
     return self.predict(x, t, mask, self_cond)[0]
 
-# %% ../nbs/05_denoiser.ipynb #5a629202
+# %% ../nbs/05_denoiser.ipynb #4a65643f
 class PaperDiffusionLM(DiffusionLM):
-    "The paper's own recipe: BERT's encoder gives x̂_0 straight, pads are words (appendix B)."
+    "The paper's own recipe: BERT's encoder gives x̂_0 directly, pads are words (appendix B)."
     recipe = 'paper'
     def __init__(
         self,
@@ -320,29 +327,29 @@ class PaperDiffusionLM(DiffusionLM):
         mask_pads: bool = False,
         length_counts: list = None,
     ):
-        super().__init__(
-            words, length, dim, width, layers, heads, dropout, schedule, schedule_args,
-            recipe, self_cond, mask_pads, length_counts
-        )
-    def build(self, dim, width, layers, heads, dropout): # as in `__init__`
-        "The modules with parameters."
-        self.emb = WordEmbedding(len(self.vocab), dim, unit=False)
-        self.net = Denoiser(
-            dim, width, layers, heads, self.length, dropout, self.self_cond, pre_norm=False
-        )
-        self.head = two_layers(width, width, dim, nn.Tanh())
+        super().__init__(words, length, dim, width, layers, heads, dropout, schedule,
+                         schedule_args, recipe, self_cond, mask_pads, length_counts)
+
+# %% ../nbs/05_denoiser.ipynb #e6ff78a3
+@patch
+def build(self: PaperDiffusionLM, dim, width, layers, heads, dropout): # as in `DiffusionLM`
+    "Make the modules that have parameters."
+    self.emb = WordEmbedding(len(self.vocab), dim, unit=False)
+    self.net = Denoiser(dim, width, layers, heads, self.length, dropout, self.self_cond,
+                        pre_norm=False)
+    self.head = two_layers(width, width, dim, nn.Tanh())
 
 # %% ../nbs/05_denoiser.ipynb #3a7451a5
 @patch
 def predict(self: PaperDiffusionLM, x, t, mask=None, self_cond=None): # as in `DiffusionLM.predict`
     "log p(w | x̂_0) by the tied output layer `(batch, length, vocab)`, and x̂_0 from the network."
-    if t.dim() == 2: t = t[:, 0]                               # one time for all positions
+    if t.dim() == 2: t = t[:, 0]                           # one time for all positions
     x̂0 = self.head(self.net(x, t, mask, self_cond)).float()
     return self.emb.logits(x̂0).log_softmax(-1), x̂0
 
 # %% ../nbs/05_denoiser.ipynb #7bac21ec
 @patch
-def rounding(self: PaperDiffusionLM, x, t=None, mask=None, self_cond=None): # as above; x alone is read
+def rounding(self: PaperDiffusionLM, x, t=None, mask=None, self_cond=None): # only x is read
     "log p_θ(w | x_0) by the tied output layer, `(batch, length, vocab)` (section 4.1)."
     return self.emb.logits(x).log_softmax(-1)
 

@@ -3,7 +3,7 @@
 # %% auto #0
 __all__ = ['FIELDS', 'RESTAURANT', 'Example', 'canonical_field', 'read_grammar', 'read_rules', 'Grammar', 'read_off']
 
-# %% ../nbs/C_grammar.ipynb #26359c44
+# %% ../nbs/C_grammar.ipynb #ed9b6854
 import math, random, re
 from collections import Counter
 from dataclasses import dataclass, field
@@ -12,7 +12,7 @@ from importlib.resources import files
 from fastcore.basics import patch
 from .files import BadInput
 
-# %% ../nbs/C_grammar.ipynb #435b258f
+# %% ../nbs/C_grammar.ipynb #3d970a3b
 @dataclass
 class Example:
     "A text and what is known about it."
@@ -21,12 +21,12 @@ class Example:
     tags: list = None                       # n universal part-of-speech tags, where known
     tree: str = None                        # the syntax tree in brackets, where known
 
-# %% ../nbs/C_grammar.ipynb #b23072e5
+# %% ../nbs/C_grammar.ipynb #a9e730c0
 FIELDS = ['name', 'Type', 'food', 'price', 'customer rating', 'area', 'family friendly', 'near']
 _CANONICAL = {f.replace(' ', '').lower(): f for f in FIELDS}
 _CANONICAL |= dict(eattype='Type', pricerange='price')
 
-# %% ../nbs/C_grammar.ipynb #617761ca
+# %% ../nbs/C_grammar.ipynb #6b9b2ebd
 def canonical_field(name): # any spelling: `priceRange`, `price`, `Price Range`
     "The name of the field as the tokenised corpus writes it."
     found = _CANONICAL.get(re.sub(r'[^a-z]', '', str(name).lower()))
@@ -34,21 +34,21 @@ def canonical_field(name): # any spelling: `priceRange`, `price`, `Price Range`
         raise BadInput(f'no field {name!r}; there are {", ".join(FIELDS)}')
     return found
 
-# %% ../nbs/C_grammar.ipynb #52408c05
+# %% ../nbs/C_grammar.ipynb #2b923192
 def read_grammar(name): # restaurant or domain
     "The rules of a grammar in `diffusion_lm_nb/grammars`, as text for `read_rules`."
     path = files('diffusion_lm_nb')/'grammars'/f'{name}.txt'
     return path.read_text(encoding='utf8')
 
-# %% ../nbs/C_grammar.ipynb #442b470c
+# %% ../nbs/C_grammar.ipynb #251078eb
 RESTAURANT = read_grammar('restaurant')
 
-# %% ../nbs/C_grammar.ipynb #f08e4c66
+# %% ../nbs/C_grammar.ipynb #3cf5353b
 def _read_alternative(text): # '3 DT/a NP.kind' -> (3.0, (('DT', 'a'), 'NP.kind'))
     weight, *items = text.split()
     return float(weight), tuple(tuple(i.split('/', 1)) if '/' in i else i for i in items)
 
-# %% ../nbs/C_grammar.ipynb #dec3f683
+# %% ../nbs/C_grammar.ipynb #3de36bde
 def read_rules(text): # lines `SYMBOL : weight item item | weight item`; a line with | goes on
     "{symbol: [(probability, items), …]}; in `items` a word is a pair (tag, word)."
     rules = {}
@@ -68,7 +68,7 @@ def read_rules(text): # lines `SYMBOL : weight item item | weight item`; a line 
         rules[symbol.strip()] = [(weight / total, items) for weight, items in alternatives]
     return rules
 
-# %% ../nbs/C_grammar.ipynb #fa9eeb67
+# %% ../nbs/C_grammar.ipynb #dc2a38b7
 class Grammar:
     "A probabilistic context-free grammar without recursion; its texts have MR, tags and tree."
     def __init__(self,
@@ -80,7 +80,7 @@ class Grammar:
             raise BadInput(f'the grammar has no symbol {self.root!r}')
         self._check(self.root, (), set())
 
-# %% ../nbs/C_grammar.ipynb #f2cb3532
+# %% ../nbs/C_grammar.ipynb #431e39ea
 @patch
 def _check(self: Grammar, symbol, above, done):
     "Every symbol below `symbol` has a rule, and none contains itself."
@@ -94,7 +94,7 @@ def _check(self: Grammar, symbol, above, done):
             if isinstance(item, str): self._check(item, (*above, symbol), done)
     done.add(symbol)
 
-# %% ../nbs/C_grammar.ipynb #7553ed5b
+# %% ../nbs/C_grammar.ipynb #c83c8754
 @patch
 def _leaves(self: Grammar): # -> set of pairs (tag, word)
     out = set()
@@ -103,13 +103,13 @@ def _leaves(self: Grammar): # -> set of pairs (tag, word)
             out |= {i for i in items if isinstance(i, tuple)}
     return out
 
-# %% ../nbs/C_grammar.ipynb #3de61671
+# %% ../nbs/C_grammar.ipynb #d9f2cb3f
 @patch(as_prop=True)
 def words(self: Grammar): # -> list[str]
     "All words, in alphabetical order."
     return sorted({word for _, word in self._leaves()})
 
-# %% ../nbs/C_grammar.ipynb #951396fd
+# %% ../nbs/C_grammar.ipynb #5ac666d9
 @patch
 def derive(self: Grammar,
            rng,             # `random.Random`
@@ -121,14 +121,14 @@ def derive(self: Grammar,
     _, items = rng.choices(self.rules[symbol], probs)[0]
     return symbol, [self.derive(rng, item) for item in items]
 
-# %% ../nbs/C_grammar.ipynb #bc67bc42
+# %% ../nbs/C_grammar.ipynb #2c789068
 _UPOS = dict(
     DT='DET', NN='NOUN', NNS='NOUN', NNP='PROPN', JJ='ADJ', JJR='ADJ',
     VB='VERB', VBZ='VERB', VBP='VERB', VBN='VERB', MD='AUX', IN='ADP', CC='CCONJ', CD='NUM',
     PRP='PRON', EX='PRON', RB='ADV', SYM='SYM') | {'$': 'SYM', '.': 'PUNCT', ',': 'PUNCT'}
 _UPOS_OF_WORD = {'is': 'AUX', 'are': 'AUX', 'not': 'PART'}
 
-# %% ../nbs/C_grammar.ipynb #87c027e5
+# %% ../nbs/C_grammar.ipynb #5bf6ec9a
 def read_off(derivation): # as `derive` gives it -> Example
     "Words, MR, tags and tree of a derivation."
     words, tags, mr = [], [], {}
@@ -151,7 +151,7 @@ def read_off(derivation): # as `derive` gives it -> Example
     pairs = sorted(mr.items(), key=lambda fv: FIELDS.index(fv[0]))
     return Example(words, pairs, tags, tree)
 
-# %% ../nbs/C_grammar.ipynb #4dba151b
+# %% ../nbs/C_grammar.ipynb #81aab1fd
 @patch
 def example(self: Grammar,
             seed,       # of the corpus
@@ -159,7 +159,7 @@ def example(self: Grammar,
     "The example with this index, the same at each call."
     return read_off(self.derive(random.Random(f'{seed}/{index}')))
 
-# %% ../nbs/C_grammar.ipynb #86701513
+# %% ../nbs/C_grammar.ipynb #5ce65ebe
 @patch
 def sample(self: Grammar,
            n,           # how many
@@ -167,7 +167,7 @@ def sample(self: Grammar,
     "A list of `n` examples: `example(seed, 0)`, `example(seed, 1)`, …"
     return [self.example(seed, i) for i in range(n)]
 
-# %% ../nbs/C_grammar.ipynb #ec2ea7ca
+# %% ../nbs/C_grammar.ipynb #ae590069
 def _readings(rules, item, words, i): # yields (derivation of words[i:j] from item, j)
     if isinstance(item, tuple):
         if i < len(words) and words[i] == item[1]: yield item, i + 1
@@ -180,20 +180,20 @@ def _readings(rules, item, words, i): # yields (derivation of words[i:j] from it
         for row, j in rows:
             yield (item, row), j
 
-# %% ../nbs/C_grammar.ipynb #a965ce9e
+# %% ../nbs/C_grammar.ipynb #f8ec52f9
 @patch
 def derivations(self: Grammar, words): # list[str] -> list
     "All derivations of a text; an empty list if the grammar cannot derive it."
     return [node for node, j in _readings(self.rules, self.root, words, 0) if j == len(words)]
 
-# %% ../nbs/C_grammar.ipynb #276f6be6
+# %% ../nbs/C_grammar.ipynb #59ac05ba
 @patch
 def parse(self: Grammar, words): # list[str] -> Example or None
     "The text with its MR, tags and tree; None if the grammar cannot derive it."
     found = self.derivations(words)
     return read_off(found[0]) if found else None
 
-# %% ../nbs/C_grammar.ipynb #db6f7452
+# %% ../nbs/C_grammar.ipynb #8472d430
 def _inside(rules, root, words): # -> probability that root derives words
     @lru_cache(None)
     def β(item, i): # -> {j: probability that item derives words[i:j]}
@@ -217,14 +217,14 @@ def _inside(rules, root, words): # -> probability that root derives words
 
     return β(root, 0).get(len(words), 0.)
 
-# %% ../nbs/C_grammar.ipynb #37c65d28
+# %% ../nbs/C_grammar.ipynb #b554ba58
 @patch
 def log_prob(self: Grammar, words): # list[str] -> float
     "log P(words) in nats, summed over all derivations; −inf if the grammar cannot derive it."
     p = _inside(self.rules, self.root, words)
     return math.log(p) if p else -math.inf
 
-# %% ../nbs/C_grammar.ipynb #7ae5ddd1
+# %% ../nbs/C_grammar.ipynb #c4e8507f
 @patch
 def to_nltk(self: Grammar): # -> nltk.PCFG
     "The same grammar for the parsers of `nltk`; a pair (tag, word) becomes the symbol `tag/word`."
@@ -241,7 +241,7 @@ def to_nltk(self: Grammar): # -> nltk.PCFG
         rules.append(Rule(symbol((tag, word)), [word], prob=1.))
     return PCFG(symbol(self.root), rules)
 
-# %% ../nbs/C_grammar.ipynb #ac0ac13e
+# %% ../nbs/C_grammar.ipynb #fa916dd5
 @patch
 def num_derivations(self: Grammar): # -> int
     "How many derivations the grammar has."
@@ -252,7 +252,7 @@ def num_derivations(self: Grammar): # -> int
 
     return count(self.root)
 
-# %% ../nbs/C_grammar.ipynb #c2f62c94
+# %% ../nbs/C_grammar.ipynb #d9b966c2
 def _expand(rules, rest): # yields rests that begin with a (tag, word), or are empty
     if not rest or isinstance(rest[0], tuple):
         yield rest
@@ -260,7 +260,7 @@ def _expand(rules, rest): # yields rests that begin with a (tag, word), or are e
     for _, items in rules[rest[0]]:
         yield from _expand(rules, items + rest[1:])
 
-# %% ../nbs/C_grammar.ipynb #73044837
+# %% ../nbs/C_grammar.ipynb #0afa0bd4
 @patch
 def num_texts(self: Grammar): # -> int
     "How many different texts there are; the grammar is unambiguous if this is `num_derivations()`."
@@ -275,7 +275,7 @@ def num_texts(self: Grammar): # -> int
 
     return count(frozenset({(self.root,)}))
 
-# %% ../nbs/C_grammar.ipynb #8e6f4415
+# %% ../nbs/C_grammar.ipynb #1a6f1690
 @patch
 def expected(self: Grammar, value): # function of the (p, items) of a rule
     "The mean over derivations of the sum of `value` over their rules; exact."
@@ -286,13 +286,13 @@ def expected(self: Grammar, value): # function of the (p, items) of a rule
 
     return mean(self.root)
 
-# %% ../nbs/C_grammar.ipynb #89b09c82
+# %% ../nbs/C_grammar.ipynb #34fe050b
 @patch
 def entropy(self: Grammar): # -> float
     "Entropy of the derivations in nats; this is the entropy of the texts if none is ambiguous."
     return self.expected(lambda p, items: -math.log(p))
 
-# %% ../nbs/C_grammar.ipynb #9260ecea
+# %% ../nbs/C_grammar.ipynb #ab067207
 @patch
 def mean_length(self: Grammar): # -> float
     "Mean number of words of a text."

@@ -3,21 +3,21 @@
 # %% auto #0
 __all__ = ['KneserNey']
 
-# %% ../nbs/D_ngram.ipynb #4978e275
+# %% ../nbs/D_ngram.ipynb #afe6017d
 import math
 from collections import Counter
 from fastcore.basics import patch
 
-# %% ../nbs/D_ngram.ipynb #0b3141ee
+# %% ../nbs/D_ngram.ipynb #18c6aaea
 def _ngrams(words, n): # list[str] -> list of tuples of n words
     return [tuple(words[i:i + n]) for i in range(len(words) - n + 1)]
 
-# %% ../nbs/D_ngram.ipynb #cdae641d
+# %% ../nbs/D_ngram.ipynb #93602d2f
 def _discount(counts): # {n-gram: count} -> the d of the formula
     n = Counter(counts.values())
     return n[1] / (n[1] + 2 * n[2]) if n[1] else .5
 
-# %% ../nbs/D_ngram.ipynb #0f5aa13c
+# %% ../nbs/D_ngram.ipynb #db73624e
 class KneserNey:
     "An interpolated Kneser-Ney n-gram model over words and END, with one discount per order."
     def __init__(self,
@@ -30,7 +30,7 @@ class KneserNey:
         known = [w if self.vocab is None or w in self.vocab else 'UNK' for w in words]
         return ['START'] * (self.order - 1) + known + ['END']
 
-# %% ../nbs/D_ngram.ipynb #85d7a6fc
+# %% ../nbs/D_ngram.ipynb #a01c2ea5
 @patch
 def fit(self: KneserNey, texts): # list of word lists -> the model itself
     "Count: the highest order by occurrence, lower orders by the number of different words before."
@@ -50,7 +50,7 @@ def fit(self: KneserNey, texts): # list of word lists -> the model itself
     self.size = len({g[0] for g in self.counts[1]} | {'UNK'})
     return self
 
-# %% ../nbs/D_ngram.ipynb #51f7ad51
+# %% ../nbs/D_ngram.ipynb #920a7be0
 @patch
 def prob(self: KneserNey,
          word,          # the word to be predicted
@@ -66,14 +66,14 @@ def prob(self: KneserNey,
         p = seen + d * self.types[k][h] / total * p
     return p
 
-# %% ../nbs/D_ngram.ipynb #be38297a
+# %% ../nbs/D_ngram.ipynb #a254c290
 @patch
 def nats(self: KneserNey, words): # list[str] -> float
     "−log p(words END)."
     w, n = self._words(words), self.order
     return -sum(math.log(self.prob(w[i], tuple(w[i - n + 1:i]))) for i in range(n - 1, len(w)))
 
-# %% ../nbs/D_ngram.ipynb #53736ed3
+# %% ../nbs/D_ngram.ipynb #d164e508
 @patch
 def perplexity(self: KneserNey, texts): # list of word lists
     "exp(nats per token), words and END counted."

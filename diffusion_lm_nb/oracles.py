@@ -20,8 +20,9 @@ from .checkpoints import Pretrained
 from .data import Batches, SPECIALS, Vocab, pad_batch
 from .denoiser import Block
 from .training import ARTransformer, Preset, fitting_texts, keyed_generator
-from .syntax import SyntaxHead, UPOS, brackets, chains, gold_chart, make_syntax
-from .syntax import read_tree, spans_tree, syntax_loss, tree_spans, tree_text
+from .syntax import SyntaxHead, UPOS, brackets, example_chart, frequent_labels
+from .syntax import gold_chart, make_syntax, read_tree, spans_tree, syntax_loss
+from .syntax import tree_spans, tree_text
 
 # %% ../nbs/12_oracles.ipynb #8951095e
 @cache

@@ -241,7 +241,7 @@ def run_writer(
 METHODS = ['diffusion', 'diffusion-classifier']
 PAPER_GUIDANCE = dict(
     semantic=(1e-4, 0.1), pos=(5e-4, 0.1), tree=(1e-3, 0.2), spans=(1e-3, 0.2)
-) # λ and step size by task, of `ClassifierGuidance`: those that did best on valid data (chapter 13)
+) # λ and step size by task, of `ClassifierGuidance`: those that did best on valid data (chapter 16)
 
 # %% ../nbs/16_reproduction.ipynb #61e987c5
 def semantic_classifier(
@@ -706,7 +706,7 @@ def run_job(
     if getattr(writer, 'told_sizes', False):
         wanted = [(t, told_size(c, refs), refs) for t, c, refs in wanted]
         controls = [c for _, c, _ in wanted]
-    guide = None if writer else guide_for(controls, method, lm, model)
+    guide = guide_for(controls, method, lm, model) if method in METHODS else None
     target = lambda t, c: c.text if task == 'infill' else t
     begun = lambda f: rows_begun(
         f,

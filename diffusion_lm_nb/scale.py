@@ -14,7 +14,7 @@ import torch
 from torch import nn
 from .files import BadInput, read_rows, rows_begun, write_atomic
 from .data import Batches, SPECIALS, pad_batch
-from .denoiser import DiffusionLM
+from .denoiser import DiffusionLM, diffusion_lm
 from .training import MODEL_KINDS, MODEL_PRESETS, PAPER, ema_update, fitting_texts
 from .training import keyed_generator, learning_rate, send
 from .guidance import ClassifierGuidance, parts_of
@@ -167,23 +167,11 @@ def read_size(text): # such as 6x192
 # %% ../nbs/18_scale.ipynb #5d84a469
 def sized(base, size, paper=False): # `DiffusionLM`; as `read_size` gives it; the paper's recipe?
     "A fresh model of another size for the same words and lengths, heads of 64 numbers as in BERT."
-    (layers, width), c = size, base._hub_mixin_config
-    own = (
-        PAPER | dict(dim=c['dim'])
-        if paper
-        else {k: v for k, v in c.items() if k != 'words'} | dict(dropout=0.0)
-    )
-    return DiffusionLM(
-        base.vocab.words,
-        **own
-        | dict(
-            length=c['length'],
-            length_counts=c['length_counts'],
-            width=width,
-            layers=layers,
-            heads=max(1, width // 64),
-        )
-    )
+    (layers, width), config = size, base._hub_mixin_config
+    own = PAPER | dict(dim=config['dim']) if paper else config | dict(dropout=0.)
+    same = {k: config[k] for k in ('words', 'length', 'length_counts')}
+    shape = dict(width=width, layers=layers, heads=max(1, width // 64))
+    return diffusion_lm(**own | same | shape)
 
 # %% ../nbs/18_scale.ipynb #9bd16e55
 class Steps:
@@ -504,7 +492,7 @@ def write_task(
     out, # JSONL file
     method='diffusion',
     targets=200,
-    n=50, # targets, drawn as in chapter 13; texts a target
+    n=50, # targets, drawn as in chapter 16; texts a target
     steps=50,
     seed=0,
     model='e2e',

@@ -480,11 +480,11 @@ class Syntactic(Control):
     def posterior(self, logp, mask, strength=1.0): # as in `Control.posterior`
         "Token marginals given the control, like `logp`."
         return self.posteriors([self] * len(logp), logp, mask, strength)
-    def score(self, words, judge): # list[str]; has `tag` and `parse` (chapter 12)
+    def score(self, words, judge): # list[str]; has `tag` and `parse` (chapter 14)
         "How well the text satisfies the control, 0 to 1, as the judge sees it."
         raise NotImplementedError
     def check(self, words): # list[str]
-        "Satisfied wholly, its length too, as the shipped judge sees it? (Chapter 12's `make_judge`.)"
+        "Satisfied wholly, its length too, as the shipped judge sees it? (Chapter 14's `make_judge`.)"
         n, _ = self.plan(None, None)
         return n in (None, len(words)) and self.score(words, self.make_judge()) == 1
 

@@ -3,7 +3,7 @@
     DLM_DATA=... dlm-train roc-gaps --out runs/roc
     DLM_DATA=... dlm-infill --items $DLM_DATA/anlg/dev.json --model runs/roc --limit 100 --n 10 --out runs/anlg.jsonl
     DLM_DATA=... dlm-infill --items $DLM_DATA/anlg/dev.json --model runs/roc --limit 100 --n 10 --method left-only --out runs/anlg-left.jsonl
-    python results/anlg.py runs/anlg.jsonl runs/anlg-left.jsonl
+    python scripts/anlg.py runs/anlg.jsonl runs/anlg-left.jsonl
 
 Ten open positions between the two sentences; of the texts of an item the one that the others agree with most (MBR) is scored. Two rows
 say what the figures are worth: *people*, the first reference against the others; *another item*, a person's sentence for another item.
@@ -23,7 +23,7 @@ MODEL = (
     ' those weights (a warm start) with its own; some 100 minutes on one core, machine otherwise'
     ' busy'
 )
-TABLE = Path(__file__).parent/'anlg.json'
+TABLE = Path(__file__).parents[1]/'results/anlg.json'
 KEPT = 'bleu4 bleu4_gap rouge_l cider bertscore context_kept'.split()
 
 def landmark(rows, choose): # choose(number of the row) -> (sentence, references)
@@ -101,7 +101,7 @@ def main(*files):
         )
     for r in table:
         r |= dict(hardware=hardware(), commit=commit())
-        r.setdefault('command', 'python results/anlg.py')
+        r.setdefault('command', 'python scripts/anlg.py')
         print(r['method'], {k: round(r[k], 2) for k in KEPT if r.get(k) is not None})
     write_atomic(TABLE, json.dumps(table, ensure_ascii=False, indent=1) + '\n')
 

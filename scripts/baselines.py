@@ -1,14 +1,14 @@
-"""Sweeps the settings of the baselines (chapter 12) on valid data: one row a setting, into results/baselines_sweep.json. A run that was cut off goes on.
+"""Sweeps the settings of the baselines (chapter 14) on valid data: one row a setting, into results/baselines_sweep.json. A run that was cut off goes on.
 
-    DLM_DATA=... OMP_NUM_THREADS=1 python results/baselines.py [METHOD ...]        # all: about 40 minutes on one core
+    DLM_DATA=... OMP_NUM_THREADS=1 python scripts/baselines.py [METHOD ...]        # all: about 40 minutes on one core
 
 Targets, texts and scores are those of sweep.py: sentences of the valid split that the protocol does not use, read and scored by the labeller, 10 targets and
 2 texts each. Gaps: 10 texts of the valid split with 3 to 8 words hidden. At most 9 settings for a method and task, as many as the diffusion model's sweep has.
 Models are looked for as the commands do: shipped, or in runs/.
 
-    python results/baselines.py --best             # for each method and task the setting that won, by success, divided by lm_ratio / 1.5 where that is over 1, of equals the more varied (to a tenth), then the more fluent (gaps: ROUGE-L)
-    python results/baselines.py --final METHOD TASK # ten targets leave much to chance: the four best settings again, on forty targets (the ten sentences among them); these rows then decide
-    python results/baselines.py --gaps [METHOD ...]     # fifty gaps of test texts, 3 to 8 words of known number, three texts each, by every method: results/gaps.json
+    python scripts/baselines.py --best             # for each method and task the setting that won, by success, divided by lm_ratio / 1.5 where that is over 1, of equals the more varied (to a tenth), then the more fluent (gaps: ROUGE-L)
+    python scripts/baselines.py --final METHOD TASK # ten targets leave much to chance: the four best settings again, on forty targets (the ten sentences among them); these rows then decide
+    python scripts/baselines.py --gaps [METHOD ...]     # fifty gaps of test texts, 3 to 8 words of known number, three texts each, by every method: results/gaps.json
 """
 import json, sys, time
 from pathlib import Path
@@ -22,7 +22,7 @@ from diffusion_lm_nb.commands import dlm_infill
 from diffusion_lm_nb.files import BadInput, write_atomic
 from diffusion_lm_nb.reproduction import distinct, fluency, infill_scores, success_rows
 
-TABLE, GAPS = (Path(__file__).parent/f'{name}.json' for name in ('baselines_sweep', 'gaps'))
+TABLE, GAPS = (Path(__file__).parents[1]/f'results/{name}.json' for name in ('baselines_sweep', 'gaps'))
 SINGLE, JOINED = ('semantic', 'length', 'pos', 'tree', 'spans'), ('semantic+tree', 'semantic+pos')
 FUDGE = [dict(weight=λ) for λ in (0.5, 1.0, 2.0, 4.0, 8.0, 20.0)] + [
     dict(weight=1.0, top=3),
@@ -150,7 +150,7 @@ def measure(method, task, setting, n, command): # one row more, unless it is the
         model=writer.model,
         hardware=hardware(),
         commit=commit(),
-        command=f'DLM_DATA=$DLM_DATA python results/baselines.py {command}',
+        command=f'DLM_DATA=$DLM_DATA python scripts/baselines.py {command}',
     )
     write_atomic(TABLE, json.dumps(rows + [row], ensure_ascii=False, indent=1) + '\n')
     print(

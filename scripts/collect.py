@@ -1,4 +1,4 @@
-"""Takes the rows of reports into results/: `python results/collect.py REPORT.json … NAME "the command"` writes results/NAME.json.
+"""Takes the rows of reports into results/: `python scripts/collect.py REPORT.json … NAME "the command"` writes results/NAME.json.
 
 Each row gets hardware, commit and command. A row that stands in several reports, as that of the unguided texts does, is taken once.
 """
@@ -36,6 +36,6 @@ rows = [
     if k[1] in ('unguided', 'their sentences', 'test texts') and k[0] != 'free'
 ]
 write_atomic(
-    Path(__file__).parent / f'{name}.json', json.dumps(rows, ensure_ascii=False, indent=1) + '\n'
+    Path(__file__).parents[1] / f'results/{name}.json', json.dumps(rows, ensure_ascii=False, indent=1) + '\n'
 )
 print(len(rows), 'rows')

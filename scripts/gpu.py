@@ -1,18 +1,18 @@
-"""Training, classifiers, the full protocol and the benchmark on a GPU, in one go or in slices; chapter 15 says what for.
+"""Training, classifiers, the full protocol and the benchmark on a GPU, in one go or in slices; chapter 18 says what for.
 
 At home, where the corpora are:     dlm-pack e2e-labelled --out e2e.safetensors
-On the machine with the GPU:        python results/gpu.py all --data e2e.safetensors --out OUT --minutes 50
+On the machine with the GPU:        python scripts/gpu.py all --data e2e.safetensors --out OUT --minutes 50
                                     the same line again goes on where it was; OUT/state.json says what is done
-At home again:                      python results/gpu.py judge OUT                   # results/gpu.json, curves.json, bench.json
+At home again:                      python scripts/gpu.py judge OUT                   # results/gpu.json, curves.json, bench.json
 
 It needs torch, transformers, accelerate, safetensors, huggingface_hub, tqdm, fastcore and no network. What it leaves in OUT are at most eight files
 of less than 16 MB. `train` in place of `all`: the model and its curve alone. Work in progress lies in --work (runs/gpu), which may be lost between calls: then the next call starts again.
 
-    python results/gpu.py growth --device cuda --out OUT           # seconds and bytes of a step against length, batch, width, layers, vocabulary
-    python results/gpu.py keep bench.json                          # what dlm-bench --json printed, into results/bench.json
-    python results/gpu.py classifier --out runs/e2e-released       # a classifier of the model's size, for dlm-bench --classifier
-    OMP_NUM_THREADS=1 torchrun --standalone --nproc_per_node 2 results/gpu.py speed results/speed.json --device cpu      # words a second; without torchrun: of one process
-    torchrun --standalone --nproc_per_node 8 results/gpu.py sharded --preset e2e-paper --data e2e.safetensors --out runs/sharded    # FSDP
+    python scripts/gpu.py growth --device cuda --out OUT           # seconds and bytes of a step against length, batch, width, layers, vocabulary
+    python scripts/gpu.py keep bench.json                          # what dlm-bench --json printed, into results/bench.json
+    python scripts/gpu.py classifier --out runs/e2e-released       # a classifier of the model's size, for dlm-bench --classifier
+    OMP_NUM_THREADS=1 torchrun --standalone --nproc_per_node 2 scripts/gpu.py speed results/speed.json --device cpu      # words a second; without torchrun: of one process
+    torchrun --standalone --nproc_per_node 8 scripts/gpu.py sharded --preset e2e-paper --data e2e.safetensors --out runs/sharded    # FSDP
 """
 import argparse, gzip, io, json, os, shutil, sys, tarfile, time, types
 from contextlib import redirect_stdout
@@ -279,7 +279,7 @@ def deliver(job): # what is done so far, into OUT
                 hardware=hardware,
                 torch=torch.__version__,
                 precision=preset_of(job).precision,
-                command='python results/gpu.py ' + ' '.join(sys.argv[1:]),
+                command='python scripts/gpu.py ' + ' '.join(sys.argv[1:]),
             ),
             indent=1,
         ),
@@ -351,7 +351,7 @@ def everything(o):
     finally:
         deliver(job)
 
-TABLES = Path(__file__).parent
+TABLES = Path(__file__).parents[1]/'results'
 
 def keep(
     table,
@@ -519,7 +519,7 @@ def speed(o): # words a second of `fit`, alone or under torchrun: data-parallel 
                     | dict(
                         hardware=hardware(),
                         commit=commit(),
-                        command='results/gpu.py ' + ' '.join(sys.argv[1:]),
+                        command='scripts/gpu.py ' + ' '.join(sys.argv[1:]),
                     )
                 ],
                 *row.keys() - {'words_per_second'}
@@ -532,7 +532,7 @@ def growing(o): # one row a setting, and the fit
     Path(o.out).mkdir(parents=True, exist_ok=True)
     write_atomic(
         Path(o.out) / 'growth.json',
-        json.dumps(out | dict(command='python results/gpu.py ' + ' '.join(sys.argv[1:])), indent=1)
+        json.dumps(out | dict(command='python scripts/gpu.py ' + ' '.join(sys.argv[1:])), indent=1)
         + '\n',
     )
     say(

@@ -1,7 +1,7 @@
 """Trains the shipped model of the grammar, exactly as `dlm-train grammar --out OUT --device cpu` does, keeps copies of its weights on the way,
 and measures how far the likelihood bound of each lies above the true -log P: writes grammar_curve.json beside this file.
 
-    OMP_NUM_THREADS=1 python results/grammar_curve.py OUT      # about 25 minutes on one thread; a run that was cut off goes on
+    OMP_NUM_THREADS=1 python scripts/grammar_curve.py OUT      # about 25 minutes on one thread; a run that was cut off goes on
 """
 import json, subprocess, sys, time
 from pathlib import Path
@@ -83,7 +83,7 @@ def main(out):
         list(map(KneserNey(5).fit([e.words for e in load_corpus('grammar')]).nats, test))
     )
     write_atomic(
-        Path(__file__).with_name('grammar_curve.json'),
+        Path(__file__).parents[1]/'results/grammar_curve.json',
         json.dumps(
             dict(
                 task='likelihood',
@@ -119,7 +119,7 @@ def main(out):
                     text=True,
                     cwd=Path(__file__).parent,
                 ).stdout.strip(),
-                command='OMP_NUM_THREADS=1 python results/grammar_curve.py OUT',
+                command='OMP_NUM_THREADS=1 python scripts/grammar_curve.py OUT',
             ),
             indent=1,
         )

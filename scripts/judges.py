@@ -1,6 +1,6 @@
-"""Measures the judges of chapter 10: one row a judge and test set, into results/judges.json.
+"""Measures the judges of chapter 12: one row a judge and test set, into results/judges.json.
 
-    DLM_DATA=... OMP_NUM_THREADS=1 python results/judges.py
+    DLM_DATA=... OMP_NUM_THREADS=1 python scripts/judges.py
 
 Readers: share of right universal tags, and labelled F1 by EVALB's rules, on the test splits of EWT and GUM and on the hundred restaurant
 texts annotated by hand; and how far labeller and judge agree on E2E. Teacher: nats a token beside a Kneser-Ney 5-gram on the same texts.
@@ -17,14 +17,14 @@ from diffusion_lm_nb.oracles import Reader, bracketed_texts, reader_scores
 from diffusion_lm_nb.reproduction import fit_ngram
 from diffusion_lm_nb.training import ARTransformer
 
-HERE, rows = Path(__file__).parent, []
+HERE, rows = Path(__file__).parents[1] / 'results', []
 def keep(**row):
     rows.append(
         row
         | dict(
             hardware=hardware(),
             commit=commit(),
-            command='DLM_DATA=$DLM_DATA python results/judges.py',
+            command='DLM_DATA=$DLM_DATA python scripts/judges.py',
         )
     )
     write_atomic(HERE / 'judges.json', json.dumps(rows, ensure_ascii=False, indent=1) + '\n')

@@ -1,7 +1,7 @@
-"""Measures the language models of chapter 11 on E2E's test texts: one row a job and model, into results/language_models.json. A run that was cut off goes on; rows that are there are kept.
+"""Measures the language models of chapter 13 on E2E's test texts: one row a job and model, into results/language_models.json. A run that was cut off goes on; rows that are there are kept.
 
     for m in gpt bert xlm xlm-mlm gpt2 bart bart-mask bart-delete bart-infill bart-permute bart-rotate; do dlm-train e2e-$m --out runs/e2e-$m; done
-    DLM_DATA=... OMP_NUM_THREADS=1 python results/language_models.py [JOB ...]       # likelihood, masked, xlm, bart, samples, fine-tuning
+    DLM_DATA=... OMP_NUM_THREADS=1 python scripts/language_models.py [JOB ...]       # likelihood, masked, xlm, bart, samples, fine-tuning
 
 What is not trained is skipped, and its command is said. --models=FOLDER, --table=FILE: other places; --limit=N: the first N test texts, to try it out.
 
@@ -28,7 +28,7 @@ option = lambda name, default: next(
     (a.split('=', 1)[1] for a in sys.argv if a.startswith(f'--{name}=')), default
 )
 TABLE, MODELS, LIMIT = (
-    Path(option('table', Path(__file__).parent / 'language_models.json')),
+    Path(option('table', Path(__file__).parents[1] / 'results/language_models.json')),
     Path(option('models', 'runs')),
     int(option('limit', 10**9)),
 )
@@ -84,7 +84,7 @@ def keep(job, name, measure): # measure: function -> what stands in the row; not
             seconds=round(time.time() - start, 1),
             hardware=hardware(),
             commit=commit(),
-            command=f'DLM_DATA=$DLM_DATA python results/language_models.py {job.split()[0]}',
+            command=f'DLM_DATA=$DLM_DATA python scripts/language_models.py {job.split()[0]}',
         )
     )
     write_atomic(TABLE, json.dumps([*rows(), row], ensure_ascii=False, indent=1) + '\n')

@@ -1,6 +1,6 @@
-"""Draws the targets of the syntax tasks from E2E's valid split, as the judge of chapter 10 reads it, into diffusion_lm_nb/targets/.
+"""Draws the targets of the syntax tasks from E2E's valid split, as the judge of chapter 12 reads it, into diffusion_lm_nb/targets/.
 
-    DLM_DATA=... python results/make_targets.py
+    DLM_DATA=... python scripts/make_targets.py
 
 Tags, brackets and spans are kept, words are not ("_" stands for each). `example` is the number of the text in the split, so that
 whoever has the corpus can score the sentence itself. Field and value are drawn among those that the text says word for word.

@@ -1,11 +1,11 @@
 """Measures the shipped E2E model: one row a job, into results/e2e.json (rows of other jobs are kept).
 
-    DLM_DATA=... OMP_NUM_THREADS=1 python results/measure.py OUT [JOB ...]
+    DLM_DATA=... OMP_NUM_THREADS=1 python scripts/measure.py OUT [JOB ...]
 
 OUT holds the texts; a job that was cut off goes on where it was. Without names all jobs are done: about two hours on one core.
 Each row says the command that does the same by itself. --ar=FOLDER: an autoregressive Transformer to stand beside the likelihood bound.
 
-    python results/measure.py --tables         # the tables of README.md, from results/e2e.json
+    python scripts/measure.py --tables         # the tables of README.md, from results/e2e.json
 """
 import json, platform, random, subprocess, sys, time
 from pathlib import Path
@@ -21,7 +21,7 @@ from diffusion_lm_nb.likelihood import likelihood
 from diffusion_lm_nb.commands import dlm_sample
 from diffusion_lm_nb.training import load_ar
 
-HERE = Path(__file__).parent
+HERE = Path(__file__).parents[1]/'results'
 TABLE = HERE/'e2e.json'
 JOBS = {
     'free': (dlm_sample, '--n 1000'),

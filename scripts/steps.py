@@ -1,6 +1,6 @@
 """How many steps does our sampler need to write as well as the released way's 200? One row a setting, into results/steps.json. A run that was cut off goes on.
 
-    OMP_NUM_THREADS=1 python results/steps.py          # half an hour on one core, most of it the released way
+    OMP_NUM_THREADS=1 python scripts/steps.py          # half an hour on one core, most of it the released way
 
 The wishes are 25 of the shipped classifier's, ten texts each, as `dlm-bench` has them, but others, with other noise.
 """
@@ -13,7 +13,7 @@ from diffusion_lm_nb.sampling import load_model
 from diffusion_lm_nb.scale import ReleasedGuide, our_texts, released_texts
 from diffusion_lm_nb.bench import bench_classifiers, bench_wishes, quality
 
-TABLE, PAIRS, WISHES, N = Path(__file__).parent/'steps.json', 5, 5, 10
+TABLE, PAIRS, WISHES, N = Path(__file__).parents[1]/'results/steps.json', 5, 5, 10
 SETTINGS = (
     [('ours', 'fresh', steps) for steps in (20, 30, 50, 64, 80)]
     + [('ours', 'churn', steps) for steps in (50, 80)]
@@ -46,7 +46,7 @@ def main():
             seconds_per_50=(time.time() - start) / PAIRS,
             hardware=hardware(),
             commit=commit(),
-            command='python results/steps.py'
+            command='python scripts/steps.py'
         )
         write_atomic(TABLE, json.dumps(rows + [row], indent=1) + '\n')
         print(

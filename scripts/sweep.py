@@ -1,6 +1,6 @@
 """Sweeps the strength of guidance on valid data: one row a setting, into results/sweep.json.
 
-    DLM_DATA=... OMP_NUM_THREADS=1 python results/sweep.py [TASK ...]
+    DLM_DATA=... OMP_NUM_THREADS=1 python scripts/sweep.py [TASK ...]
 
 Targets are other texts of E2E's valid split than those of the protocol, as the *labeller* reads them, and the labeller scores: the
 judge of the table is not asked. Fluency is the teacher's perplexity over that of the targets' own sentences.
@@ -18,7 +18,7 @@ from diffusion_lm_nb.corpora import load_corpus
 from diffusion_lm_nb.oracles import make_judge
 from diffusion_lm_nb.reproduction import distinct, fluency, success_rows
 
-TABLE, TARGETS, TEXTS = Path(__file__).parent/"sweep.json", 10, 2
+TABLE, TARGETS, TEXTS = Path(__file__).parents[1]/'results/sweep.json', 10, 2
 OURS = [
     dict(size=s, inner=i, steps=n)
     for s, i, n in (
@@ -141,7 +141,7 @@ def main(*tasks):
                     oracle='labeller',
                     hardware=hardware(),
                     commit=commit(),
-                    command=f'DLM_DATA=$DLM_DATA python results/sweep.py {task}',
+                    command=f'DLM_DATA=$DLM_DATA python scripts/sweep.py {task}',
                 )
                 row |= {k: v for k, v in r.items() if k.startswith('success_')}
                 write_atomic(TABLE, json.dumps(rows + [row], ensure_ascii=False, indent=1) + '\n')

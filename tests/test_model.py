@@ -5,19 +5,19 @@ import pytest, torch
 from torch import nn
 from diffusion_lm_nb.files import BadInput
 from diffusion_lm_nb.data import SPECIALS
-from diffusion_lm_nb import denoiser
+from diffusion_lm_nb import checkpoints
 from diffusion_lm_nb.checkpoints import Pretrained
-from diffusion_lm_nb.denoiser import DiffusionLM
+from diffusion_lm_nb.denoiser import DiffusionLM, diffusion_lm
 
 WORDS = SPECIALS + 'The Eagle is a cheap pub near the river .'.split()
 RECIPES = dict(
     tokens=dict(schedule='entropic', schedule_args=dict(mu=-1.3)),
-    paper=dict(recipe='paper', schedule='sqrt', self_cond=False, mask_pads=False),
+    paper=dict(recipe='paper', heads=4),
 )
 
 def make(recipe='tokens', **kwargs):
     torch.manual_seed(0)
-    return DiffusionLM(
+    return diffusion_lm(
         WORDS,
         **(
             dict(length=16, width=32, layers=2, length_counts=[0, 1, 2, 3] + [0] * 11)
@@ -116,19 +116,19 @@ def test_saving_over_a_model_never_leaves_half_of_it(tmp_path, monkeypatch):
         Path(target).write_bytes(b'half')
         raise OSError(28, 'No space left on device')
 
-    monkeypatch.setattr(denoiser.shutil, 'copyfile', full)
+    monkeypatch.setattr(checkpoints.shutil, 'copyfile', full)
     with pytest.raises(OSError):
         make(width=64).save_pretrained(tmp_path)
     assert {f.name: f.read_bytes() for f in tmp_path.iterdir()} == old
 
 def test_shipped_name(tmp_path, monkeypatch, offline):
-    monkeypatch.setattr(denoiser, 'weights_home', lambda: tmp_path)
+    monkeypatch.setattr(checkpoints, 'weights_home', lambda: tmp_path)
     model = make()
     model.save_pretrained(tmp_path / 'tiny', half=True)
     (tmp_path / 'tagger').mkdir()
     (tmp_path / 'tagger/config.json').write_text('{"tags": 17}')
     assert torch.allclose(DiffusionLM.from_pretrained('tiny').emb.E, model.emb.E, atol=0.01)
-    assert denoiser.shipped() == ['tagger', 'tiny']
+    assert checkpoints.shipped() == ['tagger', 'tiny']
     says = complaint(DiffusionLM.from_pretrained, 'tinny')
     assert (
         'tinny' in says and 'tiny' in says and 'tagger' not in says

@@ -11,7 +11,7 @@ from diffusion_lm_nb.files import BadInput
 from diffusion_lm_nb.corpora import load_corpus
 from diffusion_lm_nb.data import Batches
 from diffusion_lm_nb.denoiser import DiffusionLM
-from diffusion_lm_nb.guidance import ByClassifier, ClassifierGuidance, NoisyClassifier
+from diffusion_lm_nb.guidance import ClassifierGuidance, NoisyClassifier
 from diffusion_lm_nb.scale import (
     LOOPS, Loop, PackedTexts, ReleasedGuide, kept_bytes, make_packed, make_steps, matrix_peak,
     merge_rows, our_texts, pass_flops, random_texts, released_texts, sized, step_flops,
@@ -194,15 +194,14 @@ def clf(grammar):
         dropout=0.0,
     )
 
-def test_released_guidance_is_that_of_chapter_08(grammar, clf):
+def test_released_guidance_is_that_of_chapter_09(grammar, clf):
     x, m, v = (torch.randn(3, 10, grammar.dim, generator=keyed_generator(k)) for k in range(3))
     mask = torch.arange(10) < torch.tensor([10, 8, 5])[:, None]
 
     def moved(G, t):
         g = G(clf, stop=0.05)
-        cs = [ByClassifier(wishes(grammar)[k % 2], g) for k in range(3)]
+        cs = [wishes(grammar)[k % 2] for k in range(3)]
         return g.refine(
-            grammar,
             x,
             m,
             v.abs().mean((1, 2), keepdim=True),
@@ -450,7 +449,7 @@ def test_a_new_measurement_takes_the_place_of_the_old(tmp_path):
     import runpy
 
     keep, table = (
-        runpy.run_path(str(repo / 'results/gpu.py'), run_name='gpu')['keep'],
+        runpy.run_path(str(repo / 'scripts/gpu.py'), run_name='gpu')['keep'],
         tmp_path / 't.json',
     )
     keep(
@@ -538,7 +537,7 @@ def test_gpu_script_goes_on_where_it_was(tmp_path):
     (tmp_path / 'bare.py').write_text(BARE)
     args = [
         tmp_path / 'bare.py',
-        repo / 'results/gpu.py',
+        repo / 'scripts/gpu.py',
         'all',
         '--quick',
         '--device',
@@ -581,7 +580,7 @@ def test_the_stand_in_for_trees():
     from nltk import Tree
     import runpy
 
-    stand_in = runpy.run_path(str(repo / 'results/gpu.py'), run_name='gpu')['Tree']
+    stand_in = runpy.run_path(str(repo / 'scripts/gpu.py'), run_name='gpu')['Tree']
     text = '(S (NP (NP _ _) (PP _ (NP _))) (VP _ (ADJP _)) _)'
     a, b = Tree.fromstring(text), stand_in.fromstring(text)
     assert (

@@ -14,7 +14,7 @@ from diffusion_lm_nb import (
 )
 from diffusion_lm_nb.corpora import Annotated, swap_names
 from diffusion_lm_nb.syntax import (
-    ByReader, JointClassifier, UPOS, brackets, chains, gold_chart, inside, read_tree, spans_tree,
+    SyntaxOnLatents, UPOS, brackets, chains, gold_chart, inside, read_tree, spans_tree,
     syntax_reader, tree_f1, tree_log_prob, tree_spans, tree_text,
 )
 from diffusion_lm_nb.oracles import (
@@ -25,7 +25,7 @@ from diffusion_lm_nb.reproduction import read_targets, shipped_targets, target_c
 from diffusion_lm_nb.commands import dlm_control
 from diffusion_lm_nb.corpora import load_corpus
 from diffusion_lm_nb.data import pad_batch
-from diffusion_lm_nb.guidance import ByClassifier, ClassifierGuidance
+from diffusion_lm_nb.guidance import ClassifierGuidance, JointClassifier
 from diffusion_lm_nb.oracles import ORACLES
 from diffusion_lm_nb.reproduction import part_scores, success_rows
 
@@ -240,7 +240,7 @@ def test_leaning_follows_the_derivative(lm, valid):
         slope = (wish.log_prob(up.log(), mask) - wish.log_prob(down.log(), mask)) / (2 * h)
         x = p.clone().requires_grad_()
         (g,) = torch.autograd.grad(
-            wish.told([wish], *wish.reader.scores(x, mask), mask.sum(1) - 2).sum(), x
+            wish.log_probs([wish], x, mask).sum(), x
         )
         assert abs(g[0, i, w] - slope[0]) < 0.05 * max(1, abs(float(slope)))
 
@@ -263,12 +263,12 @@ def test_alone_as_together(lm, valid):
     )
 
 def test_each_row_leans_by_its_own_strength(lm, valid):
-    from diffusion_lm_nb.sampling import posteriors
+    from diffusion_lm_nb.sampling import token_posterior
 
     logp, mask = beliefs(lm, [valid[0]] * 2, 0.6)
     weak, strong = (PartsOfSpeech(valid[0].tags).bind(lm) for _ in range(2))
-    strong.size = 8.0
-    both = posteriors([weak, strong], logp, mask, 1.0)
+    strong.strength = 8.0
+    both = token_posterior([weak, strong], logp, mask, 1.0)
     for k, c in enumerate((weak, strong)):
         assert torch.allclose(both[k], c.posterior(logp[k : k + 1], mask[k : k + 1])[0], atol=1e-5)
     assert (both[0] - strong.posterior(logp[:1], mask[:1])[0]).abs().max() > 0.01
@@ -311,11 +311,9 @@ def test_controls_obey(lm, valid, reader):
 
 def test_the_papers_way_moves_towards_the_wish(lm, valid, reader):
     wish = PartsOfSpeech(valid[0].tags).bind(lm)
-    guide = ClassifierGuidance(ByReader(reader, [wish]), fluency=1e-4, lr=0.1)
-    texts, free = (
-        lm.sample(4, c, steps=30, seed=0)
-        for c in (ByClassifier(wish, guide), Length(len(valid[0].words)))
-    )
+    guide = ClassifierGuidance(SyntaxOnLatents(reader), fluency=1e-4, lr=0.1)
+    texts = lm.sample(4, wish, steps=30, seed=0, guide=guide)
+    free = lm.sample(4, Length(len(valid[0].words)), steps=30, seed=0)
     obeys = lambda ts: sum(
         float(
             wish.log_prob(
@@ -338,14 +336,18 @@ def test_several_classifiers_add_up(lm, reader, valid):
         torch.ones(2, len(a.tags) + 2, dtype=bool),
         torch.tensor([0.5, 0.5]),
     )
-    one, two = ByReader(reader, [a]), ByReader(reader, [b])
+    class Of(SyntaxOnLatents):
+        "Knows one class of controls alone."
+        def __init__(self, kind): super().__init__(reader); self.kind = kind
+        def knows(self, control): return isinstance(control, self.kind)
+    one, two = Of(PartsOfSpeech), Of(SyntaxTree)
     both = JointClassifier([one, two])
-    assert both.labels == [a.label_key, b.label_key]
-    got = both.log_prob(x, t, mask, torch.tensor([[0, 1], [1, -1]]))
-    p, q = one.log_prob(x, t, mask, torch.tensor([0, 0])), two.log_prob(
-        x, t, mask, torch.tensor([0, 0])
-    )
+    assert both.knows(a) and both.knows(b) and not both.knows(Length(3))
+    got = both.log_prob(x, t, mask, [[a, b], [b]])
+    p, q = one.log_prob(x, t, mask, [[a], [a]]), two.log_prob(x, t, mask, [[b], [b]])
     assert torch.allclose(got, torch.stack([p[0] + q[0], q[1]]))
+    whole = SyntaxOnLatents(reader).log_prob(x, t, mask, [[a, b], [b]])
+    assert torch.allclose(whole, got, atol=1e-4)
 
 # --- targets and bad input
 
@@ -446,7 +448,7 @@ def test_halves_have_no_document_in_common():
     examples = [
         Annotated([f'w{k}', 'x'], [], ['NOUN', 'VERB'], None, f'd{k // 3}') for k in range(60)
     ]
-    from diffusion_lm_nb.training import replace
+    from dataclasses import replace
     from diffusion_lm_nb.commands import KINDS, PRESETS
 
     words = []
@@ -678,17 +680,18 @@ def test_rows_of_syntax_are_judged(tmp_path, capsys):
     assert 'no oracle' in capsys.readouterr().err
 
 def test_shards_make_one_report(tmp_path, capsys):
-    from diffusion_lm_nb import reproduction
+    from diffusion_lm_nb.commands import dlm_reproduce
+    from diffusion_lm_nb.reproduction import PROTOCOLS
 
-    reproduction.PROTOCOLS['glance'] = dict(targets=3, n=1, steps=4)
+    PROTOCOLS['glance'] = dict(targets=3, n=1, steps=4)
     args = ['--protocol', 'glance', '--tasks', 'pos,length', '--model', 'e2e']
-    assert reproduction.dlm_reproduce([*args, '--out', str(tmp_path / 'one')]) == 0
+    assert dlm_reproduce([*args, '--out', str(tmp_path / 'one')]) == 0
     for i in range(2):
         assert (
-            reproduction.dlm_reproduce([*args, '--out', str(tmp_path / 'two'), '--shard', f'{i}/2'])
+            dlm_reproduce([*args, '--out', str(tmp_path / 'two'), '--shard', f'{i}/2'])
             == 0
         )
     assert not (tmp_path / 'two/report.json').exists()
-    assert reproduction.dlm_reproduce([*args, '--out', str(tmp_path / 'two')]) == 0
+    assert dlm_reproduce([*args, '--out', str(tmp_path / 'two')]) == 0
     one, two = (json.loads((tmp_path / f / 'report.json').read_text()) for f in ('one', 'two'))
     assert one['samples'] == two['samples']
