@@ -3,8 +3,8 @@
 # %% auto #0
 __all__ = ['dlm_pack', 'KINDS', 'PRESETS', 'dlm_train', 'dlm_sample', 'dlm_nll', 'KIND_NAMES', 'MAKERS', 'TUNED', 'BASELINES',
            'INFILLERS', 'dlm_control', 'dlm_infill', 'dlm_evaluate', 'dlm_reproduce', 'dlm_bench', 'pack_file',
-           'plot_log', 'train', 'sample_texts', 'measure_nll', 'make_baseline', 'control_texts', 'infill_texts',
-           'evaluate_file', 'reproduce']
+           'plot_log', 'training_texts', 'train', 'sample_texts', 'measure_nll', 'make_baseline', 'control_texts',
+           'infill_texts', 'evaluate_file', 'reproduce']
 
 # %% ../nbs/H_commands.ipynb #b0b1e279
 import json, math, os, platform, sys, time, zlib
@@ -28,7 +28,7 @@ from .oracles import ORACLE_KINDS, ORACLE_PRESETS, make_judge
 from .language_models import LM_KINDS, LM_PRESETS
 from .baselines import BASELINE_KINDS, BASELINE_PRESETS, CodeLM, FT, FTPoE, FUDGE
 from .baselines import FineTuned, GeDi, PPLM, PrefixClassifier, XLMWriter
-from .baselines import of_chapter_11
+from .baselines import labelled_corpus, of_chapter_11
 from .infilling import ARWriter, ByModel, Cold, Delorean, INFILL_KINDS
 from .infilling import INFILL_METHODS, INFILL_PRESETS, LeftWriter, frequent_words
 from .infilling import hidden_words, infill_by
@@ -71,6 +71,12 @@ PRESETS = (
     MODEL_PRESETS | CONTROL_PRESETS | SYNTAX_PRESETS | ORACLE_PRESETS | LM_PRESETS
     | BASELINE_PRESETS | INFILL_PRESETS
 )
+
+# %% ../nbs/H_commands.ipynb #0047220a
+def training_texts(corpus): # a name of `load_corpus`, e2e-labelled, or a file
+    "The texts that a preset is trained on, a list of `Example`."
+    if corpus == 'e2e-labelled': return labelled_corpus('e2e')
+    return load_corpus(corpus, 'train')
 
 # %% ../nbs/H_commands.ipynb #a88e992a
 def train(
@@ -120,7 +126,7 @@ def train(
         p = replace(p, model=p.model | dict(lm=lm))
     say = lambda *what: main and print(*what, file=sys.stderr, flush=True)
     make_accelerator(p.precision, device) # what is not to be had is said before the work
-    examples = load_corpus(p.corpus, 'train')
+    examples = training_texts(p.corpus)
     torch.manual_seed(seed)
     model, batch_at = KINDS[p.kind](p, examples, seed)
     words, shares = (
@@ -360,7 +366,7 @@ def control_texts(
     targets: str = None, # file of targets, one JSON a line; the shipped ones by default
     n: int = 50, # texts a target
     out: str = None, # JSONL to write; a cut-off one is resumed
-    # diffusion, diffusion-classifier, or a baseline of chapter 12: ft-sample, ft-search, fudge, …
+    # diffusion, diffusion-classifier, or a baseline of chapter 14: ft-sample, ft-search, fudge, …
     method: str = 'diffusion',
     steps: int = 50, # diffusion steps
     model: str = 'e2e', # shipped name, folder or Hub id; for a baseline, the folder of its model
@@ -377,8 +383,6 @@ def control_texts(
     device: str = None, # cpu, cuda
 ):
     "Write texts that obey: a row a target."
-    from diffusion_lm_nb.files import bar, positive, read_shard
-    from diffusion_lm_nb.sampling import load_model
 
     positive('n', n)
     positive('steps', steps)
@@ -482,7 +486,7 @@ def infill_texts(
     n: int = 50, # texts an item
     out: str = None, # JSONL to write; a cut-off one is resumed
     # diffusion; left-only hides the right context; frequent-words asks no model; or a baseline of
-    # chapter 12: ar, bart, cold, …
+    # chapter 14: ar, bart, cold, …
     method: str = 'diffusion',
     steps: int = 50, # diffusion steps
     model: str = 'e2e', # shipped name, folder or Hub id
@@ -493,8 +497,6 @@ def infill_texts(
     device: str = None, # cpu, cuda
 ):
     "Fill gaps: a row an item, with all texts, what stands in the gaps, and the MBR choice."
-    from diffusion_lm_nb.files import bar, positive, read_shard
-    from diffusion_lm_nb.sampling import load_model
 
     positive('n', n)
     positive('steps', steps)
@@ -633,7 +635,7 @@ dlm_evaluate = command(evaluate_file, pos=['file'])
 # %% ../nbs/H_commands.ipynb #759572ba
 def reproduce(
     protocol: str = 'quick', # quick: minutes; cpu: 40 targets × 5; full: 200 × 50
-    # joined by commas: diffusion, diffusion-classifier, a baseline of chapter 12, or all
+    # joined by commas: diffusion, diffusion-classifier, a baseline of chapter 14, or all
     methods: str = 'diffusion',
     # joined by commas
     tasks: str = 'semantic,pos,tree,spans,length,infill,semantic+tree,semantic+pos',

@@ -164,16 +164,9 @@ class Interface:
         self,
         text: str, # with gaps `___` (1 to 10 words) or `___{3}`
         n: int = 1, # as in `sample`, like all that follow
-        seed: int = 0,
-        control=None,
-        steps: int = 50,
-        first: int = 0,
-        solver='renoise',
-        batch_size: int | None = None,
-        clamp: bool = False,
-        guidance: float = 1.0,
-        guide=None,
-        progress=None,
+        seed: int = 0, control=None, steps: int = 50, first: int = 0, solver='renoise',
+        batch_size: int | None = None, clamp: bool = False, guidance: float = 1.0,
+        guide=None, progress=None,
     ) -> list[str]:
         "n ways to fill the gaps; what surrounds them comes back word for word (chapter 10)."
         raise NotImplementedError('import diffusion_lm_nb')
@@ -191,14 +184,8 @@ class Interface:
         self,
         seed: int = 0, # as in `sample`, like all but `index`
         index: int = 0, # number of the sample in the seed's stream
-        control=None,
-        steps: int = 50,
-        solver='renoise',
-        n_words: int | None = None,
-        batch_size: int | None = None,
-        clamp: bool = False,
-        guidance: float = 1.0,
-        guide=None,
+        control=None, steps: int = 50, solver='renoise', n_words: int | None = None,
+        batch_size: int | None = None, clamp: bool = False, guidance: float = 1.0, guide=None,
     ):
         "Yield the `Step`s of one sample, from noise to text (chapter 07)."
         raise NotImplementedError('import diffusion_lm_nb')
@@ -261,11 +248,10 @@ def __repr__(self: DiffusionLM):
     "One line: parameters, vocabulary, recipe and sizes."
     n = sum(p.numel() for p in self.parameters())
     size = f'{n / 1e6:.1f}M' if n >= 1e5 else f'{n:,}'
-    return (
-        f'{type(self).__name__}({size} parameters, {len(self.vocab):,} words, recipe {self.recipe},'
-        f' {self.length} positions × {self.dim} numbers, {len(self.net.blocks)} layers of'
-        f' {self.net.width}, {type(self.schedule).__name__.lower()} schedule)'
-    )
+    kind, schedule = type(self).__name__, type(self.schedule).__name__.lower()
+    return (f'{kind}({size} parameters, {len(self.vocab):,} words, recipe {self.recipe}, '
+            f'{self.length} positions × {self.dim} numbers, {len(self.net.blocks)} layers of '
+            f'{self.net.width}, {schedule} schedule)')
 
 # %% ../nbs/05_denoiser.ipynb #194a8e5b
 @patch
@@ -297,13 +283,7 @@ def predict(
 
 # %% ../nbs/05_denoiser.ipynb #dc035f62
 @patch
-def rounding(
-    self: DiffusionLM,
-    x, # (batch, length, dim): latents at t = 0
-    t, # (batch,) or (batch, length) zeros
-    mask=None, # as in `predict`
-    self_cond=None, # as in `predict`
-):
+def rounding(self: DiffusionLM, x, t, mask=None, self_cond=None): # at t = 0; as in `predict`
     "log p_θ(w | x_0), the rounding step, `(batch, length, vocab)` (section 4.1)."
     return self.predict(x, t, mask, self_cond)[0]
 
@@ -314,17 +294,9 @@ class PaperDiffusionLM(DiffusionLM):
     def __init__(
         self,
         words: list, # as in `DiffusionLM`, like all that follow; the defaults are the paper's
-        length: int = 64,
-        dim: int = 16,
-        width: int = 768,
-        layers: int = 12,
-        heads: int = 12,
-        dropout: float = 0.1,
-        schedule: str = 'sqrt',
-        schedule_args: dict = None,
-        recipe: str = 'paper',
-        self_cond: bool = False,
-        mask_pads: bool = False,
+        length: int = 64, dim: int = 16, width: int = 768, layers: int = 12, heads: int = 12,
+        dropout: float = 0.1, schedule: str = 'sqrt', schedule_args: dict = None,
+        recipe: str = 'paper', self_cond: bool = False, mask_pads: bool = False,
         length_counts: list = None,
     ):
         super().__init__(words, length, dim, width, layers, heads, dropout, schedule,
@@ -355,8 +327,6 @@ def rounding(self: PaperDiffusionLM, x, t=None, mask=None, self_cond=None): # on
 
 # %% ../nbs/05_denoiser.ipynb #a6025c40
 RECIPES = dict(tokens=DiffusionLM, paper=PaperDiffusionLM)
-
-# %% ../nbs/05_denoiser.ipynb #5ff601b1
 def diffusion_lm(words, # the vocabulary, specials first
                  recipe='tokens', # tokens or paper
                  **sizes): # the other arguments of `DiffusionLM`

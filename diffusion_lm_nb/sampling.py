@@ -38,9 +38,9 @@ class Ancestral(Solver):
     "The posterior q(x_s | x_t, x̂_0) of chapter 02, the estimate in place of e (section 3.3)."
     def moments(self, x, x0, s, t, schedule): return posterior(x0, x, s, t, schedule)
 
-# %% ../nbs/07_sampling.ipynb #1ea642f8
+# %% ../nbs/07_sampling.ipynb #41b36476
 def toward(x, x0, s, t, schedule, var): # as in `Solver.moments`; var: of the fresh noise
-    "The mean that leaves x_s with variance 1 − ᾱ_s in all: x̂_0 at level s, and a share of old noise."
+    "The mean of x_s: x̂_0 at level s and old noise, such that the variance is 1 − ᾱ_s in all."
     (a, σ), (a_s, σ_s) = schedule.coefs(t), schedule.coefs(s)
     return a_s * x0 + (σ_s ** 2 - var).clamp(min=0).sqrt() * (x - a * x0) / σ
 
@@ -58,7 +58,7 @@ class DDIM(Solver):
 # %% ../nbs/07_sampling.ipynb #a85a25cd
 class Renoise(Solver):
     "Fresh noise beyond the ancestral: its variance lies `share` of the way to the whole 1 − ᾱ_s."
-    def __init__(self, share=0.7): # 0: ancestral; 1: all noise anew, nothing of x_t is kept but x̂_0
+    def __init__(self, share=0.7): # 0: ancestral; 1: all noise is fresh, only x̂_0 is kept
         if not 0 <= share <= 1: raise BadInput(f'share is {share}; it lies from 0 to 1')
         self.share = share
     def moments(self, x, x0, s, t, schedule):
@@ -88,7 +88,6 @@ SOLVERS = dict(
     dpmpp2m=DPMSolver2M,
 )
 
-# %% ../nbs/07_sampling.ipynb #15640393
 OLD_NAMES = dict(churn='renoise', fresh='renoise_all', dpm2m='dpmpp2m')
 
 # %% ../nbs/07_sampling.ipynb #dd146737
@@ -133,7 +132,8 @@ def check_length(self: DiffusionLM, n_words, least, control): # least: words tha
 
 # %% ../nbs/07_sampling.ipynb #e0b70dfc
 @patch
-def known_tokens(self: DiffusionLM, n_words, given): # None: END may stand anywhere; {position: word}
+def known_tokens(self: DiffusionLM, n_words, # None: END may stand anywhere
+                 given): # {position: word}
     "A token id a position, START, END and pads included; −1 where it is open."
     v = self.vocab
     if n_words is None: return [-1] * self.length
@@ -147,7 +147,7 @@ def request(self: DiffusionLM, index, # number of the sample in the seed's strea
             seed=0,
             control=None,
             n_words=None): # the length; by default that of the control, else drawn
-    "What sample `index` of seed `seed` starts from, a `Request`; nothing else of a batch enters it."
+    "What sample `index` of a seed starts from, a `Request`; nothing else of a batch enters it."
     gen, given, least = keyed_generator(seed, index), {}, 1
     if control is not None:
         n, given = control.bind(self).plan(self, gen, n_words)
@@ -161,7 +161,7 @@ def request(self: DiffusionLM, index, # number of the sample in the seed's strea
 # %% ../nbs/07_sampling.ipynb #5d546ea6
 @patch
 def logit_bias(self: DiffusionLM, known): # (batch, length) ids or −1
-    """0 where a token may stand, −inf where not, `(batch, length, vocab)`: known tokens alone at known
+    """0 where a token may stand, −inf where not, `(batch, length, vocab)`: the known token at known
     positions; at open ones any word but UNK, and no special token where the length is fixed.
     """
     v = self.vocab
@@ -259,7 +259,7 @@ def time_grid(steps, # how many, evenly spaced; or the times themselves, (steps 
         raise BadInput('a time grid falls from 1 to 0')
     return steps.to(device)
 
-# %% ../nbs/07_sampling.ipynb #7f752ab9
+# %% ../nbs/07_sampling.ipynb #782a0688
 @patch
 @torch.no_grad()
 def sampling_loop(
@@ -274,7 +274,8 @@ def sampling_loop(
 ):
     "Yield `(t, x_t, log p, x̂_0)` from noise to text, and last `(0, x_0, log p, None)`."
     known, mask, given = self.collate(requests, length)
-    bias, solver, controls = self.logit_bias(known), make_solver(solver), [r.control for r in requests]
+    bias, solver = self.logit_bias(known), make_solver(solver)
+    controls = [r.control for r in requests]
     on_tokens = controls if guide is None else [guide.rest(c) for c in controls]
     def noise():
         drawn = [torch.randn(length, self.dim, generator=r.gen) for r in requests]
@@ -308,8 +309,8 @@ def to_words(self: DiffusionLM, ids, # (length,)
 @patch
 def buckets(self: DiffusionLM, requests, # list of `Request`
             batch_size=None): # sequences at once: 8 on a CPU, 64 on a GPU by default
-    """Batches of one fixed size, so that no sequence depends on its neighbours: a list of (positions,
-    requests, requests with fillers). On a CPU sequences of like length come together.
+    """Batches of one fixed size, so that no sequence depends on its neighbours: a list of
+    (positions, requests, the same with fillers). On a CPU they are sorted by length.
     """
     cpu = self.device.type == 'cpu'
     size, grid = batch_size or (8 if cpu else 64), 16 if cpu else self.length

@@ -1,305 +1,464 @@
-"""Measures the language models of chapter 13 on E2E's test texts: one row a job and model, into results/language_models.json. A run that was cut off goes on; rows that are there are kept.
+#!/usr/bin/env python
+"""Measures the language models of chapter 13: one row a job and model, into
+results/language_models.json.
 
-    for m in gpt bert xlm xlm-mlm gpt2 bart bart-mask bart-delete bart-infill bart-permute bart-rotate; do dlm-train e2e-$m --out runs/e2e-$m; done
-    DLM_DATA=... OMP_NUM_THREADS=1 python scripts/language_models.py [JOB ...]       # likelihood, masked, xlm, bart, samples, fine-tuning
+    for m in gpt bert xlm xlm-mlm gpt2 bart bart-{mask,delete,infill,permute,rotate}
+    do dlm-train e2e-$m --out runs/e2e-$m; done
+    DLM_DATA=... OMP_NUM_THREADS=1 python scripts/language_models.py [JOB ...]
 
-What is not trained is skipped, and its command is said. --models=FOLDER, --table=FILE: other places; --limit=N: the first N test texts, to try it out.
+JOB: likelihood, masked, xlm, bart, samples, fine-tuning (on E2E's test texts), and grammar (no
+corpus is needed). A run that was cut off goes on; rows that are there are kept. What is not
+trained is skipped, and its command is said. --models FOLDER, --table FILE: other places; --limit N:
+the first N test texts, to try it out.
 
-Texts of more than 62 words are left out. A Kneser-Ney 5-gram stands beside each likelihood: the same words are known to it, the rest is UNK to both, and it counts the same training texts.
-Hidden words and gaps are drawn by a seed, the same for all models; hidden are only words that the models know. In a gap whose size is not told, END of the gap is not counted.
-Fine-tuning: 100 labelled texts, as many of each class; the learning rate that did better on valid texts; accuracy on test texts. Without pre-training: the same network, fresh.
+Texts of more than 62 words are left out. A Kneser-Ney 5-gram stands beside each likelihood: the
+same words are known to it, the rest is UNK to both, and it counts the same training texts. Masked
+words and gaps are drawn by a seed, the same for all models; only words that the models know are
+masked. In a gap of unknown size, its end is not counted.
+Fine-tuning: 100 labelled texts, as many of each class; the learning rate that did better on valid
+texts; accuracy on test texts. Without pre-training: the same network, fresh.
 """
-import json, math, sys, time
+import argparse
+import json
+import math
+import sys
+import time
 from collections import Counter
+from dataclasses import replace
 from functools import cache
 from pathlib import Path
+
 import torch
-from measure import commit, hardware
-from diffusion_lm_nb.files import write_atomic
+from torch import nn
+
+from diffusion_lm_nb.files import BadInput, write_atomic
 from diffusion_lm_nb.corpora import load_corpus
 from diffusion_lm_nb.ngram import KneserNey
+from diffusion_lm_nb.data import Batches, pad_batch
+from diffusion_lm_nb.training import Preset, fit, keyed_generator
 from diffusion_lm_nb.language_models import (
-    BART, BERT, Classifier, GPT, GPT2, MASK, XLM, cut_gap, few_labels, fine_tune, gap_nats,
-    hidden_scores, hide, rating,
-)
-from diffusion_lm_nb.training import Preset, keyed_generator
+    BART, BERT, GPT, GPT2, LM_PRESETS, MASK, XLM, cloze, cross_entropy, maker, masked_scores)
 
-option = lambda name, default: next(
-    (a.split('=', 1)[1] for a in sys.argv if a.startswith(f'--{name}=')), default
-)
-TABLE, MODELS, LIMIT = (
-    Path(option('table', Path(__file__).parents[1] / 'results/language_models.json')),
-    Path(option('models', 'runs')),
-    int(option('limit', 10**9)),
-)
+sys.path.insert(0, str(Path(__file__).parent))
+TABLE = Path(__file__).parents[1]/'results'/'language_models.json'
+args = argparse.Namespace(table=TABLE, models=Path('runs'), limit=None)
 BARTS = ['e2e-bart'] + [f'e2e-bart-{n}' for n in ('mask', 'delete', 'infill', 'permute', 'rotate')]
-CLASSES = {
-    'e2e-gpt': GPT,
-    'e2e-gpt2': GPT2,
-    'e2e-bert': BERT,
-    'e2e-xlm': XLM,
-    'e2e-xlm-mlm': XLM,
-} | dict.fromkeys(BARTS, BART)
+CLASSES = {'e2e-gpt': GPT, 'e2e-gpt2': GPT2, 'e2e-bert': BERT, 'e2e-xlm': XLM, 'e2e-xlm-mlm': XLM}
+CLASSES |= dict.fromkeys(BARTS, BART)
 MEANING = [('name', 'The Eagle'), ('eatType', 'pub'), ('food', 'French'), ('near', 'Burger King')]
-HOLES = 'The Eagle is a'.split() + [None] * 4 + 'near Burger King .'.split() # hand-written
-LABELS = dict(food=lambda e: dict(e.mr).get('food', 'none'), rating=rating)
-TOLD = set()
+HOLES = 'The Eagle is a'.split() + [None]*4 + 'near Burger King .'.split()  # hand-written
+NOT_TRAINED = set()
+
+
+# --- what is measured by hand here, and nowhere else
+
+def cut_gap(words, gen, most=10):
+    "A gap drawn by chance -> number of words before it, in it."
+    n = 1 + int(torch.randint(min(most, len(words)), (), generator=gen))
+    return int(torch.randint(len(words) - n + 1, (), generator=gen)), n
+
+
+@torch.no_grad()
+def gap_nats(lm, texts, gaps, mark=(MASK,)):
+    "Cross-entropy of the words in the gaps, which `mark` marks in the source: dict(nats, words)."
+    nats = []
+    for words, (a, n) in zip(texts, gaps):
+        source = words[:a] + [*mark] + words[a + n:]
+        rows = (u.to(lm.net.device) for u in lm.rows([(source, words)]))
+        nats += lm.token_nats(*rows)[0, a:a + n].tolist()
+    return dict(nats=sum(nats)/len(nats), words=len(nats))
+
+
+def left_nats(kn, texts, gaps):
+    "The same of a 5-gram, which sees the left side only."
+    nats = []
+    for words, (a, n) in zip(texts, gaps):
+        words = [w if kn.vocab is None or w in kn.vocab else 'UNK' for w in words]
+        known = ['START']*4 + words
+        nats += [-math.log(kn.prob(known[i + 4], tuple(known[i:i + 4]))) for i in range(a, a + n)]
+    return dict(nats=sum(nats)/len(nats), words=len(nats))
+
+
+RATINGS = {'low': 'low', '1 out of 5': 'low', 'average': 'average', '3 out of 5': 'average',
+           'high': 'high', '5 out of 5': 'high'}
+
+
+def rating(e):
+    "How the customers rate the place: none, low, average or high."
+    return RATINGS.get(dict(e.mr).get('customer rating'), 'none')
+
+
+def food(e):
+    "The kind of food, or none."
+    return dict(e.mr).get('food', 'none')
+
+
+class Classifier(nn.Module):
+    """Fine-tuning (Radford et al. 2018, eq. 3-5; Devlin et al. 2019, section 3.2): a linear layer
+    on a `GPT` (its state at EXTRACT) or a `BERT` (its pooled state at START), all of it trained.
+    """
+    def __init__(self, lm, classes, aux=0.5):  # aux: λ, the weight of GPT's own loss
+        super().__init__()
+        if not isinstance(lm, (GPT, BERT)):
+            raise BadInput(f'no classifier on a {type(lm).__name__}; there are GPT and BERT')
+        self.gpt, self.classes, self.aux = isinstance(lm, GPT), list(classes), aux
+        config = lm._hub_mixin_config
+        extra = ['DELIM', 'EXTRACT'] if self.gpt else []
+        self.lm = type(lm)(**config | dict(words=[*config['words'], *extra]))
+        own = self.lm.state_dict()
+        for name, weights in lm.state_dict().items():
+            own[name][:len(weights)] = weights
+        self.drop = nn.Dropout(config['dropout'])
+        self.head = nn.Linear(config['width'], len(self.classes))
+        nn.init.normal_(self.head.weight, std=0.02)
+        nn.init.zeros_(self.head.bias)
+
+    def rows(self, texts):
+        "ids and mask: START words EXTRACT for GPT, START words END for BERT."
+        v = self.lm.vocab
+        end = v.ids['EXTRACT'] if self.gpt else v.end
+        return pad_batch([v.encode(words)[:-1] + [end] for words in texts], v.pad)
+
+    def logits(self, ids, mask):
+        "Scores of the classes, (batch, classes)."
+        if not self.gpt:
+            h = self.lm.net.bert(input_ids=ids, attention_mask=mask.long()).pooler_output
+            return self.head(self.drop(h))
+        h = self.lm.net.transformer(input_ids=ids).last_hidden_state
+        return self.head(self.drop(h[torch.arange(len(ids)), mask.sum(1) - 1]))
+
+    def forward(self, ids, mask, y):
+        "-log p(y | words) + λ·(GPT's nats a token), dict of both: what a training loop calls."
+        l2 = cross_entropy(self.logits(ids, mask), y)
+        l1 = self.lm(ids, mask)[0] if self.gpt and self.aux else l2.new_zeros(())
+        return l2 + self.aux*l1, dict(l2=l2.detach(), l1=l1.detach())
+
+    @torch.no_grad()
+    def predict(self, texts):
+        "The likeliest class of each, a list of names."
+        ids, mask = (u.to(self.head.weight.device) for u in self.rows(texts))
+        return [self.classes[k] for k in self.logits(ids, mask).argmax(-1).tolist()]
+
+
+def few_labels(examples, label, each, seed):
+    "A few examples, `each` of each class, drawn by a seed."
+    kept = {}
+    for i in torch.randperm(len(examples), generator=keyed_generator(seed)).tolist():
+        same = kept.setdefault(label(examples[i]), [])
+        if len(same) < each:
+            same.append(examples[i])
+    return [e for k in sorted(kept) for e in kept[k]]
+
+
+def fine_tune(model, examples, label, preset, seed=0):
+    "The classifier, trained on labelled examples."
+    v = model.lm.vocab
+    batches = Batches([v.encode(e.words) for e in examples], v.pad, preset.batch_size, seed)
+
+    def at(step):
+        few = [examples[r] for r in batches(step)[2]]
+        y = torch.tensor([model.classes.index(label(e)) for e in few])
+        return *model.rows([e.words for e in few]), y
+
+    fit(model, at, preset, device='cpu', quiet=True)
+    return model
+
+
+def tuned(lm, pretrained, label, classes, few, preset, seed):
+    "A classifier that starts from the model, or from the same network with fresh weights."
+    torch.manual_seed(seed)
+    start = lm if pretrained else type(lm)(**lm._hub_mixin_config)
+    return fine_tune(Classifier(start, classes), few, label, preset, seed)
+
+
+def accuracy(model, examples, label):
+    "Share of the examples whose class is predicted."
+    found = model.predict([e.words for e in examples])
+    return sum(a == label(e) for a, e in zip(found, examples))/len(examples)
+
+
+# --- corpus, models, rows
 
 @cache
-def corpus(split): # texts of at most 62 words
+def corpus(split):
+    "E2E's texts of at most 62 words."
     return [e for e in load_corpus('e2e', split) if 0 < len(e.words) <= 62]
 
+
 @cache
-def test(): # -> examples, word lists
-    kept = corpus('test')[:LIMIT]
+def test():
+    "Test examples, and their words."
+    kept = corpus('test')[:args.limit]
     return kept, [e.words for e in kept]
 
-@cache
-def model(name): # -> a trained model, or None
-    if (MODELS / name / 'config.json').exists():
-        return CLASSES[name].from_pretrained(MODELS / name).eval().requires_grad_(False)
-    if name not in TOLD:
-        print(f'{name} is not trained: dlm-train {name} --out {MODELS}/{name}', flush=True)
-    TOLD.add(name)
 
 @cache
-def kneser_ney(words): # tuple of the words that are known -> the 5-gram, its nats of each test text
-    kn = KneserNey(5, {*words}).fit([e.words for e in corpus('train')])
+def model(name):
+    "A trained model, or None."
+    folder = args.models/name
+    if (folder/'config.json').exists():
+        return CLASSES[name].from_pretrained(folder).eval().requires_grad_(False)
+    if name not in NOT_TRAINED:
+        print(f'{name} is not trained: dlm-train {name} --out {folder}', flush=True)
+    NOT_TRAINED.add(name)
+
+
+def first(*names):
+    "The first of these models that is trained, or None."
+    return next(filter(None, map(model, names)), None)
+
+
+@cache
+def kneser_ney(known):
+    "For a tuple of known words: the 5-gram, its nats of each test text."
+    kn = KneserNey(5, {*known}).fit([e.words for e in corpus('train')])
     return kn, [*map(kn.nats, test()[1])]
 
-def known(lm): return tuple(lm.vocab.words[:getattr(lm, 'writable', len(lm.vocab))])
 
-def rows(): return json.loads(TABLE.read_text(encoding='utf8')) if TABLE.exists() else []
+def known(lm):
+    return tuple(lm.vocab.words[:lm.writable])
 
-def keep(job, name, measure): # measure: function -> what stands in the row; nothing is done twice
+
+def rows():
+    return json.loads(args.table.read_text(encoding='utf8')) if args.table.exists() else []
+
+
+def keep(job, name, measure, texts='e2e test', command=None):
+    "A row with what `measure` gives, unless it is there or `measure` gives None."
+    from measure import commit, hardware
+
     if any((r['job'], r['model']) == (job, name) for r in rows()):
         return
     start = time.time()
-    if (row := measure()) is None:
+    if (measured := measure()) is None:
         return
-    row = (
-        dict(job=job, task=job.split()[0], method=job, model=name, corpus='e2e test')
-        | row
-        | dict(
-            seconds=round(time.time() - start, 1),
-            hardware=hardware(),
-            commit=commit(),
-            command=f'DLM_DATA=$DLM_DATA python scripts/language_models.py {job.split()[0]}',
-        )
-    )
-    write_atomic(TABLE, json.dumps([*rows(), row], ensure_ascii=False, indent=1) + '\n')
+    data = 'DLM_DATA=$DLM_DATA ' if texts.startswith('e2e') else ''
+    row = dict(job=job, task=job.split()[0], method=job, model=name, corpus=texts) | measured
+    row |= dict(seconds=round(time.time() - start, 1), hardware=hardware(), commit=commit(),
+                command=f'{data}python scripts/language_models.py {command or job}')
+    write_atomic(args.table, json.dumps([*rows(), row], ensure_ascii=False, indent=1) + '\n')
     print(job, name, {k: round(v, 3) for k, v in row.items() if isinstance(v, float)}, flush=True)
 
-def trained(
-    name,
-    job,
-    measure,
-    label=None, # the same for a model, if there is one; measure: function of it
-):
-    keep(
-        job,
-        label or name,
-        lambda: None if (lm := model(name)) is None else about(name, lm) | measure(lm),
-    )
 
-def about(name, lm): # its size, and how it was trained
-    run = MODELS / name / 'run.json'
-    return dict(parameters=sum(p.numel() for p in lm.parameters())) | (
-        {k: v for k, v in json.loads(run.read_text()).items() if k in ('steps', 'batch_size')}
-        if run.exists()
-        else {}
-    )
+def trained(name, job, measure, label=None):
+    "A row of what `measure` says of a model, if it is trained."
+    def all_of_it():
+        lm = model(name)
+        return lm and about(name, lm) | measure(lm)
+    keep(job, label or name, all_of_it)
+
+
+def about(name, lm):
+    "Its size, and how it was trained."
+    run = args.models/name/'run.json'
+    size = dict(parameters=sum(p.numel() for p in lm.parameters()))
+    if not run.exists():
+        return size
+    said = json.loads(run.read_text())
+    return size | {k: said[k] for k in ('steps', 'batch_size') if k in said}
+
 
 # --- likelihood
 
-def per_token(nats): # of each test text
+def per_token(nats):
+    "Nats of each test text -> nats a token, and a block token."
     words = test()[1]
     return dict(
-        nats_per_token=sum(nats) / sum(len(w) + 1 for w in words),
-        nats_per_block_token=sum(nats) / sum(len(w) + 3 for w in words),
-        texts=len(words),
-        left_out=len(load_corpus('e2e', 'test')[:LIMIT]) - len(words),
-    )
+        nats_per_token=sum(nats)/sum(len(w) + 1 for w in words),
+        nats_per_block_token=sum(nats)/sum(len(w) + 3 for w in words),
+        texts=len(words), left_out=len(load_corpus('e2e', 'test')[:args.limit]) - len(words))
+
+
+def beside(lm):
+    "The 5-gram that knows the same words, and the share of words that neither knows."
+    words = [w for t in test()[1] for w in t]
+    return dict(kneser_ney_5gram=per_token(kneser_ney(known(lm))[1]),
+                unk_rate=sum(w not in lm.vocab.ids for w in words)/len(words))
+
 
 def likelihood():
     examples, words = test()
-    beside = lambda lm: dict(
-        kneser_ney_5gram=per_token(kneser_ney(known(lm))[1]),
-        unk_rate=sum(w not in lm.vocab.ids for t in words for w in t) / sum(map(len, words)),
-    )
     for name in ('e2e-gpt', 'e2e-gpt2'):
         trained(name, 'likelihood', lambda lm: per_token(lm.nats(words)) | beside(lm))
-    trained(
-        'e2e-gpt2',
-        'likelihood',
-        lambda lm: per_token(lm.nats(words, [e.mr for e in examples])) | beside(lm),
-        'e2e-gpt2, MR as a prompt',
-    )
-    if lm := next(filter(None, map(model, ('e2e-gpt', 'e2e-gpt2'))), None):
+    mrs = [e.mr for e in examples]
+    trained('e2e-gpt2', 'likelihood', lambda lm: per_token(lm.nats(words, mrs)) | beside(lm),
+            'e2e-gpt2, MR as a prompt')
+    if lm := first('e2e-gpt', 'e2e-gpt2'):
         keep('likelihood', 'Kneser-Ney 5-gram', lambda: per_token(kneser_ney(known(lm))[1]))
 
-# --- hidden words
 
-def hidden(lm, see_mr=None): # None: a model that knows no MR
+# --- masked words
+
+def clozes(lm):
+    "Test texts with None for some of the words that the model knows."
+    out = []
+    for i, words in enumerate(test()[1]):
+        gapped = cloze(words, keyed_generator(11, i))
+        out.append([g if w in lm.vocab.ids else w for w, g in zip(words, gapped)])
+    return out
+
+
+def scores(lm, with_mr=False):
+    "What a `BERT` or `XLM` makes of the masked words."
     examples, words = test()
-    holes = [
-        [h if w in lm.vocab.ids else w for w, h in zip(t, hide(t, keyed_generator(11, i)))]
-        for i, t in enumerate(words)
-    ]
-    return hidden_scores(
-        lm,
-        words,
-        holes,
-        lambda t, part: lm.rows(
-            [
-                ((examples[i].mr if see_mr else None), w) if see_mr is not None else (w, None)
-                for w, i in zip(t, part)
-            ]
-        ),
-    )
 
-def masked():
-    trained('e2e-bert', 'masked', hidden)
-    for name in ('e2e-xlm-mlm', 'e2e-xlm'):
-        trained(name, 'masked', lambda lm: hidden(lm, False))
-    if lm := next(filter(None, map(model, ('e2e-bert', 'e2e-xlm', 'e2e-xlm-mlm'))), None):
-        keep('masked', 'always the commonest word', lambda: commonest(lm))
+    def model_rows(texts, numbers):
+        if isinstance(lm, BERT):
+            return lm.rows([(t, None) for t in texts])
+        return lm.rows([(examples[i].mr if with_mr else None, t) for t, i in zip(texts, numbers)])
+
+    return masked_scores(lm, words, clozes(lm), model_rows)
+
 
 def commonest(lm):
-    words, right, n = test()[1], 0, 0
+    "Accuracy of the commonest word."
     best = Counter(w for e in corpus('train') for w in e.words).most_common(1)[0][0]
-    for i, t in enumerate(words):
-        gone = [
-            w for w, h in zip(t, hide(t, keyed_generator(11, i))) if h is None and w in lm.vocab.ids
-        ]
-        right, n = right + gone.count(best), n + len(gone)
-    return dict(accuracy=right / n, words=n)
+    gone = []
+    for words, gapped in zip(test()[1], clozes(lm)):
+        gone += [w for w, g in zip(words, gapped) if g is None]
+    return dict(accuracy=gone.count(best)/len(gone), words=len(gone))
+
+
+def masked():
+    for name in ('e2e-bert', 'e2e-xlm-mlm', 'e2e-xlm'):
+        trained(name, 'masked', scores)
+    if lm := first('e2e-bert', 'e2e-xlm', 'e2e-xlm-mlm'):
+        keep('masked', 'always the commonest word', lambda: commonest(lm))
+
 
 def xlm():
     for name in ('e2e-xlm-mlm', 'e2e-xlm'):
         for see in (False, True):
-            trained(
-                name,
-                'xlm',
-                lambda lm: hidden(lm, see),
-                f'{name}, {"with the MR" if see else "text alone"}',
-            )
+            label = f'{name}, {"with the MR" if see else "text alone"}'
+            trained(name, 'xlm', lambda lm: scores(lm, see), label)
+
 
 # --- gaps
 
 def bart():
     words = test()[1]
     gaps = [cut_gap(t, keyed_generator(12, i)) for i, t in enumerate(words)]
+
+    def both(lm):
+        unmarked = dict(nats_unmarked=gap_nats(lm, words, gaps, [])['nats'])
+        return dict(noise=','.join(lm.noise)) | gap_nats(lm, words, gaps) | unmarked
+
     for name in BARTS:
-        trained(
-            name,
-            'bart',
-            lambda lm: dict(noise=','.join(lm.noise))
-            | gap_nats(lm, words, gaps)
-            | dict(nats_unmarked=gap_nats(lm, words, gaps, [])['nats']),
-        )
+        trained(name, 'bart', both)
+    if lm := first(*BARTS):
+        keep('bart', 'Kneser-Ney 5-gram, left side',
+             lambda: left_nats(kneser_ney(known(lm))[0], words, gaps))
 
-    def left_side(lm):
-        kn, start = kneser_ney(known(lm))[0], ['START'] * 4
-        each = [
-            -math.log(kn.prob(w, tuple((start + t)[i : i + 4])))
-            for t, (a, n) in zip(([w if w in kn.vocab else 'UNK' for w in t] for t in words), gaps)
-            for i, w in enumerate(t)
-            if a <= i < a + n
-        ]
-        return dict(nats=sum(each) / len(each), words=len(each))
-
-    if lm := next(filter(None, map(model, BARTS)), None):
-        keep('bart', 'Kneser-Ney 5-gram, left side', lambda: left_side(lm))
 
 # --- texts
 
 def samples():
-    gap = [w for i, w in enumerate(HOLES) if w is not None or HOLES[i - 1] is not None]
+    one_gap = HOLES[:5] + HOLES[8:]
     write = {
         'e2e-gpt': lambda lm: lm.sample(3),
         'e2e-gpt2': lambda lm: lm.sample(3, MEANING),
-        'e2e-bert': lambda lm: [lm.fill(HOLES, s) for s in range(3)],
-        'e2e-xlm': lambda lm: [lm.fill([None] * 14, MEANING, s) for s in range(3)],
-        'e2e-bart': lambda lm: [lm.write(gap, seed=s) for s in range(3)],
+        'e2e-bert': lambda lm: [' '.join(lm.fill(HOLES, s)) for s in range(3)],
+        'e2e-xlm': lambda lm: [' '.join(lm.fill([None]*14, MEANING, s)) for s in range(3)],
+        'e2e-bart': lambda lm: [' '.join(lm.write(one_gap, seed=s)) for s in range(3)],
     }
-    for name, of in write.items():
-        trained(
-            name,
-            'samples',
-            lambda lm: dict(samples=[t if isinstance(t, str) else ' '.join(t) for t in of(lm)]),
-        )
+    for name, texts in write.items():
+        trained(name, 'samples', lambda lm: dict(samples=texts(lm)))
+
 
 # --- one stage or two
 
-def fine_tuning(
-    each=100,
-    steps=200,
-    batch=16,
-    rates=(3e-4, 1e-3, 3e-3, 1e-2),
-    seeds=3,
-    valid=300,
-    tests=1000,
-):
-    def one_run(lm, pretrained, task, lr, seed): # -> accuracy on valid texts, on test texts
-        label, classes = LABELS[task], sorted({*map(LABELS[task], corpus('train'))})
-        few = few_labels(corpus('train'), label, each // len(classes), seed)
-        torch.manual_seed(seed)
-        start = lm if pretrained else type(lm)(**lm._hub_mixin_config)
-        c = fine_tune(
-            Classifier.from_lm(start, classes),
-            few,
-            label,
-            Preset(
-                'classifier',
-                'e2e',
-                batch_size=batch,
-                steps=steps,
-                lr=lr,
-                warmup=20,
-                ema=0.95,
-                precision='no',
-            ),
-            seed,
-            'cpu',
-        )
-        score = lambda examples: sum(
-            a == label(e) for a, e in zip(c.predict([e.words for e in examples]), examples)
-        ) / len(examples)
-        pick = lambda examples, n: [
-            examples[i]
-            for i in torch.randperm(len(examples), generator=keyed_generator(13)).tolist()[:n]
-        ]
-        return score(pick(corpus('valid'), min(valid, LIMIT))), score(pick(test()[0], tests))
+RUN = Preset('classifier', 'e2e', batch_size=16, steps=200, warmup=20, ema=0.95, precision='no')
 
-    def each_rate(lm, pretrained, task):
-        tried = {lr: [one_run(lm, pretrained, task, lr, s) for s in range(seeds)] for lr in rates}
-        lr = max(tried, key=lambda lr: sum(v for v, _ in tried[lr]))
-        got = [t for _, t in tried[lr]]
-        return dict(
-            accuracy=sum(got) / seeds,
-            seeds=' '.join(f'{a:.3f}' for a in got),
-            accuracies=got,
-            labels=each,
-            lr=lr,
-            steps=steps,
-        )
 
-    for task in LABELS:
+def each_rate(lm, pretrained, label, labels=100, seeds=3):
+    "Test accuracy at the learning rate that is best on valid texts."
+    def pick(examples, n):
+        order = torch.randperm(len(examples), generator=keyed_generator(13)).tolist()
+        return [examples[i] for i in order[:n]]
+
+    classes = sorted({*map(label, corpus('train'))})
+    valid, tests = pick(corpus('valid'), min(300, args.limit or 300)), pick(test()[0], 1000)
+    tried = {}
+    for lr in (3e-4, 1e-3, 3e-3, 1e-2):
+        for seed in range(seeds):
+            few = few_labels(corpus('train'), label, labels//len(classes), seed)
+            c = tuned(lm, pretrained, label, classes, few, replace(RUN, lr=lr), seed)
+            tried.setdefault(lr, []).append((accuracy(c, valid, label), accuracy(c, tests, label)))
+    lr = max(tried, key=lambda lr: sum(v for v, _ in tried[lr]))
+    got = [t for _, t in tried[lr]]
+    return dict(accuracy=sum(got)/seeds, seeds=' '.join(f'{a:.3f}' for a in got), accuracies=got,
+                labels=labels, lr=lr, steps=RUN.steps)
+
+
+def fine_tuning():
+    for label in (food, rating):
         for name in ('e2e-gpt', 'e2e-bert'):
             for pretrained in (True, False):
-                trained(
-                    name,
-                    'fine-tuning',
-                    lambda lm: each_rate(lm, pretrained, task),
-                    f'{name}, {task}, {"pre-trained" if pretrained else "fresh"}',
-                )
+                said = f'{name}, {label.__name__}, {"pre-trained" if pretrained else "fresh"}'
+                trained(name, 'fine-tuning', lambda lm: each_rate(lm, pretrained, label), said)
 
-JOBS = dict(likelihood=likelihood, masked=masked, xlm=xlm, bart=bart, samples=samples) | {
-    'fine-tuning': fine_tuning
-}
+
+# --- on the grammar, with shipped models and a GPT that is trained here in ten seconds
+
+@cache
+def grammar_gpt():
+    "The GPT of chapter 13."
+    torch.manual_seed(0)
+    preset = LM_PRESETS['grammar-gpt']
+    lm, batch_at = maker(GPT)(preset, load_corpus('grammar'), 0)
+    fit(lm, batch_at, preset, device='cpu', quiet=True)
+    return lm
+
+
+def grammar_ratings(lm, pretrained, lr):
+    "Accuracy of the rating of 300 valid texts, after 80 steps on 20 texts of each class, by seed."
+    run = replace(RUN, corpus='grammar', steps=80, lr=lr, warmup=10, ema=0.9)
+    judged, classes = load_corpus('grammar', 'valid')[:300], ['none', 'low', 'average', 'high']
+    got = []
+    for seed in range(3):
+        few = few_labels(load_corpus('grammar'), rating, 20, seed)
+        got.append(accuracy(tuned(lm, pretrained, rating, classes, few, run, seed), judged, rating))
+    return dict(accuracy=sum(got)/3, seeds=' '.join(f'{a:.2f}' for a in got), accuracies=got,
+                labels=80, lr=lr, steps=80)
+
+
+def grammar():
+    of_job = dict(texts='grammar valid', command='grammar')
+    for name, lm in (('gpt', grammar_gpt), ('bert', lambda: BERT.from_pretrained('grammar-bert'))):
+        for pretrained in (True, False):
+            for lr in (5e-4, 2e-3):
+                said = f'grammar-{name}, {"pre-trained" if pretrained else "fresh"}, lr {lr:g}'
+                keep('fine-tuning on the grammar', said,
+                     lambda: grammar_ratings(lm(), pretrained, lr), **of_job)
+    words = [e.words for e in load_corpus('grammar', 'test')[:300]]
+    gaps = [cut_gap(w, keyed_generator(1, i)) for i, w in enumerate(words)]
+    lm, job = BART.from_pretrained('grammar-bart').eval(), 'gaps on the grammar'
+    kn = KneserNey(5).fit([e.words for e in load_corpus('grammar')[:9600]])
+    of_job['texts'] = 'grammar test'
+    for low, high in ((1, 10), (1, 2), (3, 4), (5, 6), (7, 10)):
+        of = [i for i, (_, n) in enumerate(gaps) if low <= n <= high]
+        part = [words[i] for i in of], [gaps[i] for i in of]
+        size = f'gaps of {low} to {high} words'
+        keep(job, f'grammar-bart, {size}', lambda: gap_nats(lm, *part), **of_job)
+        keep(job, f'5-gram, {size}', lambda: left_nats(kn, *part), **of_job)
+
+
+JOBS = dict(likelihood=likelihood, masked=masked, xlm=xlm, bart=bart, samples=samples)
+JOBS |= {'fine-tuning': fine_tuning, 'grammar': grammar}
+
+
+def main():
+    p = argparse.ArgumentParser(description=__doc__.splitlines()[0])
+    p.add_argument('jobs', nargs='*', metavar='JOB', help=', '.join(JOBS))
+    p.add_argument('--models', type=Path, help='folder of the trained models')
+    p.add_argument('--table', type=Path, help='the JSON file')
+    p.add_argument('--limit', type=int, help='the first N test texts')
+    p.parse_args(namespace=args)
+    if wrong := {*args.jobs} - {*JOBS}:
+        sys.exit(f'no job {min(wrong)!r}; there are {", ".join(JOBS)}')
+    for job in args.jobs or JOBS:
+        JOBS[job]()
+
 
 if __name__ == '__main__':
-    asked = [a for a in sys.argv[1:] if not a.startswith('--')]
-    if wrong := {*asked} - {*JOBS}: sys.exit(f'no job {min(wrong)!r}; there are {", ".join(JOBS)}')
-    for job in asked or JOBS: JOBS[job]()
+    main()

@@ -353,11 +353,11 @@ def test_kill_and_resume_is_exact(undisturbed, after):
     d = undisturbed
     out = d / f'killed{after}'
     code = (
-        'import sys, os, signal; from diffusion_lm_nb import training as T\nsave ='
+        'import sys, os, signal; from diffusion_lm_nb import commands as C, training as T\nsave ='
         ' T.save_checkpoint\ndef often(*a): a[-1]["step"] %% 7 == 0 and save(*a); a[-1]["step"] >='
         ' %d and os.kill(os.getpid(), signal.SIGKILL)   # some steps are lost\nT.save_checkpoint ='
-        ' often; fit = T.fit\nT.fit = lambda *a, **k: fit(*a, **{**k, "save_every":'
-        ' 0.})\nT.dlm_train(sys.argv[1:])'
+        ' often; fit = T.fit\nC.fit = lambda *a, **k: fit(*a, **{**k, "save_every":'
+        ' 0.})\nC.dlm_train(sys.argv[1:])'
         % int(40 * after)
     )
     r = subprocess.run(
@@ -421,10 +421,10 @@ def test_full_disk_loses_nothing(undisturbed, tmp_path):
     )
     before, files = ckpt.read_bytes(), {f.name for f in ckpt.parent.iterdir()}
     code = (
-        'import sys, errno, safetensors.torch as S; from diffusion_lm_nb import training as T\ndef'
+        'import sys, errno, safetensors.torch as S; from diffusion_lm_nb import commands as C\ndef'
         ' full(tensors, path, metadata=None): open(path, "wb").write(b"half"); raise'
         ' OSError(errno.ENOSPC, "No space left on device")\nS.save_file = full; sys.argv[0] ='
-        ' "dlm-train"; sys.exit(T.dlm_train())'
+        ' "dlm-train"; sys.exit(C.dlm_train())'
     )
     r = subprocess.run(
         [
@@ -448,7 +448,7 @@ def test_full_disk_loses_nothing(undisturbed, tmp_path):
 
 def test_interrupt_keeps_the_checkpoint(undisturbed, tmp_path):
     code = (
-        'import sys; sys.argv[0] = "dlm-train"; from diffusion_lm_nb.training import dlm_train;'
+        'import sys; sys.argv[0] = "dlm-train"; from diffusion_lm_nb.commands import dlm_train;'
         ' sys.exit(dlm_train())'
     )
     p = subprocess.Popen(

@@ -38,7 +38,7 @@ def test_grammar_is_unambiguous(): assert grammar.num_derivations() == grammar.n
 def test_unambiguity_check_sees_ambiguity():
     twice = Grammar(
         RESTAURANT.replace(
-            'VP.cost    : 1 VBP/cost NP.sum',
+            'VP.cost : 1 VBP/cost NP.sum',
             'VP.cost    : 1 VBP/cost NP.sum | 1 VBP/cost @priceRange.sum',
         )
     )
@@ -517,7 +517,7 @@ def test_a_link_stays_a_link(tmp_path):
 
 def dlm_pack(*args, cwd): # as the script that pip writes
     (cwd / 'dlm-pack').write_text(
-        'import sys\nfrom diffusion_lm_nb.data import dlm_pack\nif __name__ == "__main__":'
+        'import sys\nfrom diffusion_lm_nb.commands import dlm_pack\nif __name__ == "__main__":'
         ' sys.exit(dlm_pack())\n'
     )
     return subprocess.run(

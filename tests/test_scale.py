@@ -231,7 +231,7 @@ def test_released_texts(grammar, clf):
 # -- the command
 
 BENCH = (
-    "import sys; sys.argv[0] = 'dlm-bench'; from diffusion_lm_nb.scale import dlm_bench;"
+    "import sys; sys.argv[0] = 'dlm-bench'; from diffusion_lm_nb.commands import dlm_bench;"
     " sys.exit(dlm_bench())"
 )
 
@@ -433,7 +433,7 @@ def test_killed_shards_end_the_same(tmp_path, folder):
 @pytest.mark.skipif(not Path('/proc/self/clear_refs').exists(), reason='only Linux forgets a peak')
 def test_a_peak_before_the_work_is_forgotten():
     code = (
-        "from diffusion_lm_nb.scale import *; held = bytearray(300 * 2 ** 20); del held; before ="
+        "from diffusion_lm_nb.bench import *; held = bytearray(300 * 2 ** 20); del held; before ="
         " held_most(); forget_most(); print(before - held_most())"
     )
     out = subprocess.run(

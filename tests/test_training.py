@@ -3,28 +3,23 @@ import errno, math, os, signal, subprocess, sys, threading
 from dataclasses import replace
 from pathlib import Path
 import pytest, torch
-from diffusion_lm_nb import training as T
 from diffusion_lm_nb.files import BadInput
+from diffusion_lm_nb.checkpoints import check_checkpoint
 from diffusion_lm_nb.corpora import load_corpus
 from diffusion_lm_nb.training import (
-    fit, keyed_generator, learning_rate, make_accelerator, per_token_timesteps,
+    Hook, Run, TINY, ema_update, fit, keyed_generator, learning_rate, make_accelerator,
+    per_token_timesteps, training_loop,
 )
 from diffusion_lm_nb.commands import KINDS, PRESETS
 
-P = replace(
-    PRESETS['grammar'],
-    model=PRESETS['grammar'].model | dict(width=32, layers=1, length=16),
-    batch_size=8,
-    steps=20,
-    warmup=5,
-)
+def small(name, **more): # a preset, made small
+    p = PRESETS[name]
+    return replace(p, model=p.model | dict(width=32, layers=1, length=16), batch_size=8, steps=20,
+                   **more)
+
+P = small('grammar', warmup=5)
+PAPER = small('grammar-paper')
 TEXTS = [e for e in load_corpus('grammar')[:600] if len(e.words) <= 12]
-PAPER = replace(
-    PRESETS['grammar-paper'],
-    model=PRESETS['grammar-paper'].model | dict(width=32, layers=1, length=16),
-    batch_size=8,
-    steps=20,
-)
 
 def make(preset=P, seed=0):
     torch.manual_seed(seed)
@@ -34,14 +29,8 @@ def state(model): return {k: v.clone() for k, v in model.state_dict().items()}
 def same(a, b): return a.keys() == b.keys() and all(torch.equal(a[k], b[k]) for k in a)
 def run(preset=P, out=None, seed=0, at=None, **kwargs):
     model, batch_at = make(preset, seed)
-    return model, fit(
-        model,
-        at(batch_at) if at else batch_at,
-        preset,
-        out,
-        device='cpu',
-        **{'quiet': True, **kwargs}
-    )
+    if at: batch_at = at(batch_at)
+    return model, fit(model, batch_at, preset, out, device='cpu', **{'quiet': True, **kwargs})
 
 def breaks(n, what): # batch_at -> one that does something at step n
     def wrap(batch_at):
@@ -54,17 +43,7 @@ def breaks(n, what): # batch_at -> one that does something at step n
 def power_cut(): raise RuntimeError('power cut')
 def press(): signal.raise_signal(signal.SIGINT)
 
-@pytest.mark.parametrize(
-    'preset',
-    [
-        P,
-        PAPER,
-        replace(
-            PRESETS['grammar-ar'], model=dict(width=32, layers=1, length=16), batch_size=8, steps=20
-        ),
-    ],
-    ids=['ours', 'paper', 'ar'],
-)
+@pytest.mark.parametrize('preset', [P, PAPER, small('grammar-ar')], ids=['ours', 'paper', 'ar'])
 @pytest.mark.parametrize('log_every', [7, 50])
 def test_resume_is_exact(preset, log_every, tmp_path):
     whole, log = run(preset, log_every=log_every)
@@ -86,11 +65,8 @@ def test_it_is_done_when_it_is_done(tmp_path):
     model, log = run(out=tmp_path)
     before = (tmp_path / 'checkpoint.safetensors').read_bytes()
     again, log2 = run(out=tmp_path, seed=5, resume=True, at=breaks(-1, power_cut))
-    assert (
-        same(state(model), state(again))
-        and log == log2
-        and (tmp_path / 'checkpoint.safetensors').read_bytes() == before
-    )
+    assert same(state(model), state(again)) and log == log2
+    assert (tmp_path / 'checkpoint.safetensors').read_bytes() == before
 
 @pytest.mark.parametrize('sign', [signal.SIGINT, signal.SIGTERM])
 def test_signals_wait_for_the_end_of_the_step(sign, tmp_path):
@@ -115,8 +91,35 @@ def test_signals_wait_for_the_end_of_the_step(sign, tmp_path):
         torch.optim.AdamW.step = step
     assert signal.getsignal(sign) is handler
     model, batch_at = make()
-    assert T.check_checkpoint(tmp_path / 'checkpoint.safetensors', model)['step'] == 8
+    assert check_checkpoint(tmp_path / 'checkpoint.safetensors', model)['step'] == 8
     assert same(state(run(out=tmp_path, resume=True)[0]), state(run()[0]))
+
+class Note(Hook):
+    "Notes what is called when, and the weights of the second step."
+    def __init__(self, stop=None): self.calls, self.last = [], stop
+    def before_step(self, run): self.calls.append(('before', run.step))
+    def after_step(self, run):
+        self.calls.append(('after', run.step))
+        run.stop = run.step == self.last
+    def at_end(self, run): self.calls.append(('end', run.step))
+
+@pytest.mark.parametrize('stop', [None, 2])
+def test_the_loop_calls_its_hooks(stop):
+    note, other = Note(stop), Note(stop)
+    model, batch_at = make()
+    training_loop(Run(model, replace(P, steps=3), 'cpu'), batch_at, [note, other])
+    steps = range(stop or 3)
+    each = [call for s in steps for call in (('before', s), ('after', s + 1))]
+    assert note.calls == other.calls == [*each, ('end', len(steps))]
+
+@pytest.mark.parametrize('preset', [P, PAPER, small('grammar-ar')], ids=['ours', 'paper', 'ar'])
+def test_shards_one_after_the_other_are_the_whole_batch(preset):
+    preset = replace(preset, model=preset.model | dict(dropout=0.), clip=0.)
+    whole, log = run(preset, log_every=1)
+    parts, log2 = run(preset, log_every=1, accumulate=4)
+    for a, b in zip(log, log2): assert math.isclose(a['loss'], b['loss'], rel_tol=1e-3)
+    for k, v in whole.state_dict().items():
+        assert torch.allclose(v, parts.state_dict()[k], atol=2e-3)
 
 def test_it_trains_in_another_thread():
     done = []
@@ -139,18 +142,9 @@ def test_a_loss_that_is_not_finite_is_said_and_not_saved(tmp_path):
 
     model, batch_at = make()
     with pytest.raises(BadInput, match='learning rate'):
-        fit(
-            model,
-            poison(batch_at),
-            P,
-            tmp_path,
-            resume=True,
-            device='cpu',
-            quiet=True,
-            log_every=15,
-            save_every=0,
-        )
-    meta = T.check_checkpoint(tmp_path / 'checkpoint.safetensors', make()[0])
+        fit(model, poison(batch_at), P, tmp_path, resume=True, device='cpu', quiet=True,
+            log_every=15, save_every=0)
+    meta = check_checkpoint(tmp_path / 'checkpoint.safetensors', make()[0])
     assert meta['step'] == 10
 
 def test_a_full_disk_is_an_os_error(tmp_path, monkeypatch):
@@ -170,7 +164,7 @@ def test_a_full_disk_is_an_os_error(tmp_path, monkeypatch):
 
 def test_time_is_up(tmp_path):
     model, log = run(replace(P, steps=10_000), tmp_path, minutes=.02)
-    assert 0 < T.check_checkpoint(tmp_path/'checkpoint.safetensors', model)['step'] < 10_000
+    assert 0 < check_checkpoint(tmp_path/'checkpoint.safetensors', model)['step'] < 10_000
 
 def test_bf16_is_on_inside_and_gone_afterwards():
     seen, (model, batch_at) = {}, make()
@@ -183,15 +177,12 @@ def test_bf16_is_on_inside_and_gone_afterwards():
     for m in model.modules():
         m._forward_hooks.clear()
     assert {p.dtype for p in model.parameters()} == {torch.float32}
-    assert model.forward.__func__ is type(model).forward and not {
-        'forward',
-        '_original_forward',
-    } & {*vars(model)}
+    assert model.forward.__func__ is type(model).forward
+    assert not {'forward', '_original_forward'} & {*vars(model)}
     with torch.no_grad():
         assert model.net.blocks[0].up(torch.zeros(1, 32)).dtype == torch.float32
-    fit(
-        model, batch_at, replace(P, steps=3), device='cpu', quiet=True
-    ) # and once more in another precision
+    again = replace(P, steps=3)        # and once more in another precision
+    fit(model, batch_at, again, device='cpu', quiet=True)
 
 def test_the_paper_loss_reads_words_in_float32():
     model, batch_at = make(PAPER)
@@ -199,9 +190,7 @@ def test_the_paper_loss_reads_words_in_float32():
         make_accelerator(p, 'cpu').prepare(make(PAPER)[0]).eval()(*batch_at(0))[1]
         for p in ('no', 'bf16')
     ]
-    assert torch.equal(terms[0]['ce'], terms[1]['ce']) and torch.equal(
-        terms[0]['tT'], terms[1]['tT']
-    )
+    for k in ('ce', 'tT'): assert torch.equal(terms[0][k], terms[1][k])
 
 @pytest.mark.parametrize('precision, device', [('bf17', None), ('no', 'tpu'), ('no', 'cuda')])
 def test_what_is_not_to_be_had(precision, device):
@@ -211,17 +200,13 @@ def test_what_is_not_to_be_had(precision, device):
 def test_learning_rate_is_a_function_of_the_step():
     for p in PRESETS.values():
         rates = [learning_rate(p, s) for s in range(0, p.steps, max(1, p.steps // 500))]
-        assert (
-            all(0 < r <= p.lr for r in rates)
-            and max(rates) > 0.9 * p.lr
-            and learning_rate(p, p.steps) == 0
-        )
+        assert all(0 < r <= p.lr for r in rates) and max(rates) > 0.9 * p.lr
+        assert learning_rate(p, p.steps) == 0
 
-def test_split_times_leaves_the_rest_alone():
+def test_per_token_timesteps_leave_the_rest_alone():
     g = keyed_generator(0)
-    t, mask = torch.rand(500, generator=g), torch.arange(20) < torch.randint(
-        1, 21, (500, 1), generator=g
-    )
+    t = torch.rand(500, generator=g)
+    mask = torch.arange(20) < torch.randint(1, 21, (500, 1), generator=g)
     times = per_token_timesteps(t, mask, g)
     assert ((times == t[:, None]) | (times == 0) | (times == 1)).all()
     assert not ((times == 0).any(1) & (times == 1).any(1)).any()
@@ -230,12 +215,9 @@ def test_progress(capsys):
     run(quiet=False, log_every=7)
     out, err = capsys.readouterr()
     lines = err.splitlines()
-    assert (
-        out == ''
-        and [l.split()[1] for l in lines] == ['7/20', '14/20', '20/20']
-        and all('tokens/s' in l and 'min left' in l for l in lines)
-        and '0.0 min left' in lines[-1]
-    )
+    assert out == '' and [l.split()[1] for l in lines] == ['7/20', '14/20', '20/20']
+    assert all('tokens/s' in l and 'min left' in l for l in lines)
+    assert '0.0 min left' in lines[-1]
 
 def test_a_bar_on_a_terminal(monkeypatch, capsys):
     monkeypatch.setattr(sys.stderr, 'isatty', lambda: True, raising=False)
@@ -243,32 +225,30 @@ def test_a_bar_on_a_terminal(monkeypatch, capsys):
     err = capsys.readouterr().err
     assert '20/20' in err and 'loss' in err and err.count('\n') == 1
 
+GO = '''
+import sys, torch
+sys.path.insert(0, sys.argv.pop(1))
+torch.set_num_threads(1)
+from dataclasses import replace
+from diffusion_lm_nb.commands import PRESETS, dlm_train
+from diffusion_lm_nb.training import TINY
+sys.argv[0] = 'dlm-train'
+small = TINY | dict(width=32, layers=1, dropout=0.)
+PRESETS['quick'] = replace(PRESETS['grammar'], model=small, clip=0.)
+sys.exit(dlm_train())
+'''
+
 def test_two_processes(tmp_path):
     "torchrun: one checkpoint, one voice, and the step of one process that sees the whole batch."
     script = tmp_path / 'go.py'
-    script.write_text(
-        'import sys, torch; sys.path.insert(0, sys.argv.pop(1)); torch.set_num_threads(1);'
-        ' sys.argv[0] = "dlm-train"\nfrom diffusion_lm_nb.training import *; from'
-        ' diffusion_lm_nb.training import replace, TINY\nPRESETS["quick"] ='
-        ' replace(PRESETS["grammar"], model=TINY | dict(width=32, layers=1, dropout=0.),'
-        ' clip=0.)\nsys.exit(dlm_train())'
-    )
+    script.write_text(GO)
     (tmp_path / 'my.txt').write_text('\n'.join(' '.join(e.words) for e in TEXTS))
     args = ['quick', '--data', 'my.txt', '--device', 'cpu', '--steps', '6', '--batch-size', '8']
 
     def go(n, out, *more):
-        launch = (
-            [
-                sys.executable,
-                '-m',
-                'torch.distributed.run',
-                '--standalone',
-                '--nproc_per_node',
-                str(n),
-            ]
-            if n > 1
-            else [sys.executable]
-        )
+        launch = [sys.executable]
+        if n > 1:
+            launch += ['-m', 'torch.distributed.run', '--standalone', '--nproc_per_node', str(n)]
         return subprocess.run(
             [*launch, str(script), str(Path(__file__).parents[1]), *args, '--out', out, *more],
             cwd=tmp_path,
@@ -283,26 +263,20 @@ def test_two_processes(tmp_path):
     assert r.stderr.count('parameters') == 1 and r.stderr.count('weights in') == 1
 
     def quick(steps):
-        p = replace(
-            PRESETS['grammar'],
-            model=T.TINY | dict(width=32, layers=1, dropout=0.0),
-            clip=0.0,
-            steps=steps,
-            batch_size=8,
-        )
+        model = TINY | dict(width=32, layers=1, dropout=0.0)
+        p = replace(PRESETS['grammar'], model=model, clip=0.0, steps=steps, batch_size=8)
         torch.manual_seed(0)
         return (p, *KINDS['diffusion'](p, load_corpus(tmp_path / 'my.txt'), 0))
 
     p, model, batch_at = quick(6) # by hand: whole batches
-    opt, ema = torch.optim.AdamW(
-        model.parameters(), p.lr, betas=p.betas, weight_decay=p.weight_decay
-    ), state(model)
+    opt = torch.optim.AdamW(model.parameters(), p.lr, betas=p.betas, weight_decay=p.weight_decay)
+    ema = state(model)
     for step in range(6):
         opt.param_groups[0]['lr'] = learning_rate(p, step)
         opt.zero_grad()
         model(*batch_at(step))[0].backward()
         opt.step()
-        T.ema_update(ema, model, p.ema, step)
+        ema_update(ema, model, p.ema, step)
     from diffusion_lm_nb.denoiser import DiffusionLM
 
     two = DiffusionLM.from_pretrained(tmp_path / 'two').state_dict()
