@@ -3,8 +3,11 @@
 # %% auto #0
 __all__ = ['dlm_pack', 'KINDS', 'PRESETS', 'dlm_train', 'dlm_sample', 'dlm_nll', 'KIND_NAMES', 'MAKERS', 'TUNED', 'BASELINES',
            'INFILLERS', 'dlm_control', 'dlm_infill', 'dlm_evaluate', 'dlm_reproduce', 'dlm_bench', 'pack_file',
-           'plot_log', 'training_texts', 'train', 'sample_texts', 'measure_nll', 'make_baseline', 'control_texts',
-           'infill_texts', 'evaluate_file', 'reproduce']
+           'plot_log', 'training_texts', 'check_numbers', 'chosen_preset', 'compile_network', 'run_settings',
+           'say_what', 'finish_run', 'train', 'sample_texts', 'measure_nll', 'make_baseline', 'check_options',
+           'check_method', 'check_targets', 'write_rows', 'control_texts', 'wanted_items', 'check_gaps', 'infill_texts',
+           'evaluate_file', 'say', 'chosen_methods', 'chosen_tasks', 'made_folder', 'check_shipped', 'can',
+           'Reproduction', 'hardware_of', 'sample_of', 'reproduce']
 
 # %% ../nbs/H_commands.ipynb #b0b1e279
 import json, math, os, platform, sys, time, zlib
@@ -12,8 +15,8 @@ from dataclasses import asdict, replace
 from functools import partial
 from pathlib import Path
 import torch
-from .files import BadInput, bar, command, positive, read_lines, read_rows
-from .files import read_shard, rows_begun, write_atomic
+from .files import BadInput, RowFile, bar, command, positive, read_lines, read_rows
+from .files import read_shard, write_atomic
 from .corpora import CORPORA, load_corpus, pack_corpus
 from .checkpoints import begin_run, check_checkpoint, find_trained, save_model
 from .data import MAX_WORDS
@@ -33,9 +36,9 @@ from .infilling import ARWriter, ByModel, Cold, Delorean, INFILL_KINDS
 from .infilling import INFILL_METHODS, INFILL_PRESETS, LeftWriter, frequent_words
 from .infilling import hidden_words, infill_by
 from .reproduction import METHODS, PROTOCOLS, check_row, evaluate_rows, fit_ngram
-from .reproduction import infill_row, landmarks, read_items, read_targets, run_job
-from .reproduction import run_targets, run_writer, shipped_targets, target_control
-from .reproduction import guide_for
+from .reproduction import guide_for, infill_row, landmarks, read_items
+from .reproduction import read_targets, run_job, run_targets, run_writer
+from .reproduction import shipped_targets, target_control
 from .report import headline, report_html, report_table, shown
 from .bench import bench
 
@@ -78,6 +81,69 @@ def training_texts(corpus): # a name of `load_corpus`, e2e-labelled, or a file
     if corpus == 'e2e-labelled': return labelled_corpus('e2e')
     return load_corpus(corpus, 'train')
 
+# %% ../nbs/H_commands.ipynb #884c8da2
+def check_numbers(steps, batch_size, minutes, accumulate, seed, min_count): # as in `train`
+    "BadInput for numbers that cannot be."
+    more = dict(steps=steps, batch_size=batch_size, minutes=minutes, accumulate=accumulate)
+    for name, v in more.items():
+        if v is not None and not v > 0:
+            raise BadInput(f'--{name.replace("_", "-")} must be more than 0, not {v}')
+    if not 0 <= seed < 2 ** 31: raise BadInput(f'--seed must be from 0 to {2 ** 31 - 1}, not {seed}')
+    if min_count is not None and min_count < 0:
+        raise BadInput(f'--min-count must not be negative, got {min_count}')
+
+# %% ../nbs/H_commands.ipynb #7a795faa
+def chosen_preset(name, lm, given): # of PRESETS; the model that a classifier is for; {field: value}
+    "The preset with what the user gave in place of its own."
+    if name not in PRESETS: raise BadInput(f'no preset {name!r}; there are {", ".join(PRESETS)}')
+    p = replace(PRESETS[name], **given)
+    if not lm: return p
+    if 'lm' not in p.model:
+        raise BadInput(f'--lm names the model that a classifier is for; {name} trains none')
+    return replace(p, model=p.model | dict(lm=lm))
+
+# %% ../nbs/H_commands.ipynb #39dcac4f
+def compile_network(model):
+    "torch.compile for the network; where pads are words all batches have one shape."
+    network = getattr(model, 'net', model)
+    network.compile(dynamic=getattr(model, 'mask_pads', True))
+
+# %% ../nbs/H_commands.ipynb #72d730fe
+def run_settings(name, preset, seed, examples): # of PRESETS; a `Preset`; int; the texts
+    "All that decides what comes out, a dict."
+    words = '\n'.join(' '.join(e.words) for e in examples)
+    texts = f'{len(examples)}/{zlib.crc32(words.encode()):08x}'
+    return dict(preset=name, seed=seed, **asdict(preset), texts=texts)
+
+# %% ../nbs/H_commands.ipynb #9053d5b6
+def say_what(name, preset, model, examples): # as in `run_settings`
+    "What will be trained, and what of the texts is left out or read as UNK, on stderr."
+    def say(text): print(text, file=sys.stderr, flush=True)
+    parameters = sum(p.numel() for p in model.parameters())
+    say(f'{name}: {parameters:,} parameters, {len(examples):,} texts, {preset.steps:,} steps of'
+        f' {preset.batch_size}')
+    vocab = getattr(model, 'vocab', None)
+    if not vocab: return
+    long = sum(len(e.words) > preset.model.get('length', 64) - 2 for e in examples)
+    if long: say(f'{long:,} texts are too long and left out')
+    words = [w for e in examples for w in e.words]
+    unknown = sum(w not in vocab.ids for w in words) / len(words)
+    hint = '; --min-count 0 keeps all' if unknown > .03 else ''
+    if unknown:
+        say(f'{unknown:.1%} of the words are rare (seen {preset.min_count} times or less) and read'
+            f' as UNK{hint}')
+
+# %% ../nbs/H_commands.ipynb #90376f47
+def finish_run(model, preset, log, out): # rows of `fit`; folder
+    "Write weights, log and the picture of the loss, and say where they are."
+    save_model(model.cpu(), out)
+    write_atomic(Path(out)/'log.jsonl', ''.join(json.dumps(r) + '\n' for r in log))
+    if log: plot_log(log, Path(out)/'loss.png')
+    step = check_checkpoint(Path(out)/'checkpoint.safetensors', model)['step']
+    loss = f', loss {log[-1]["loss"]:.4f}' if log else ''
+    more = '' if step >= preset.steps else '; --resume goes on'
+    print(f'step {step} of {preset.steps}{loss}; weights in {out}{more}', file=sys.stderr, flush=True)
+
 # %% ../nbs/H_commands.ipynb #a88e992a
 def train(
     preset: str, # what to train: e2e, roc, grammar-ar, teacher, … (a wrong name lists them all)
@@ -91,97 +157,31 @@ def train(
     seed: int = 0, # of weights, order and noise
     device: str = None, # cpu, cuda; the best there is by default
     precision: str = None, # bf16, or no: float32; the preset's by default
-    # for classifiers: the diffusion model whose latents they read, shipped name or folder
-    lm: str = None,
-    # torch.compile the network: a slow start, then about a sixth faster on a CPU
-    compile: bool = False,
-    # shares of a batch that are computed one after the other, for want of memory; the result is the
-    # same
-    accumulate: int = 1,
+    lm: str = None, # for classifiers: the diffusion model that they steer, shipped name or folder
+    compile: bool = False, # torch.compile the network: a slow start, then about a sixth faster
+    accumulate: int = 1, # shares of a batch that are computed one after the other, to save memory
 ):
     "Train what a preset names; a run that was cut off goes on with --resume."
-    if preset not in PRESETS:
-        raise BadInput(f'no preset {preset!r}; there are {", ".join(PRESETS)}')
-    if not out:
-        raise BadInput('--out names the folder to write')
-    for name, v in dict(
-        steps=steps, batch_size=batch_size, minutes=minutes, accumulate=accumulate
-    ).items():
-        if v is not None and not v > 0:
-            raise BadInput(f'--{name.replace("_", "-")} must be more than 0, not {v}')
-    if not 0 <= seed < 2**31:
-        raise BadInput(f'--seed must be from 0 to {2 ** 31 - 1}, not {seed}')
-    if min_count is not None and min_count < 0:
-        raise BadInput(f'--min-count must not be negative, got {min_count}')
+    if not out: raise BadInput('--out names the folder to write')
+    check_numbers(steps, batch_size, minutes, accumulate, seed, min_count)
     given = dict(
         steps=steps, batch_size=batch_size, corpus=data, min_count=min_count, precision=precision
     )
-    p, main = (
-        replace(PRESETS[preset], **{k: v for k, v in given.items() if v is not None}),
-        os.environ.get('RANK', '0') == '0',
-    )
-    if lm:
-        if 'lm' not in p.model:
-            raise BadInput(f'--lm names the model that a classifier is for; {preset} trains none')
-        p = replace(p, model=p.model | dict(lm=lm))
-    say = lambda *what: main and print(*what, file=sys.stderr, flush=True)
-    make_accelerator(p.precision, device) # what is not to be had is said before the work
+    p = chosen_preset(preset, lm, {k: v for k, v in given.items() if v is not None})
+    main = os.environ.get('RANK', '0') == '0'              # of several processes one speaks
+    make_accelerator(p.precision, device)                  # what is not to be had is said first
     examples = training_texts(p.corpus)
     torch.manual_seed(seed)
     model, batch_at = KINDS[p.kind](p, examples, seed)
-    words, shares = (
-        '\n'.join(' '.join(e.words) for e in examples),
-        int(os.environ.get('WORLD_SIZE', 1)) * accumulate,
-    )
-    if shares > 1:
-        check_shares(model, len(batch_at(0)[1]), shares)
-    if compile:
-        getattr(model, 'net', model).compile(
-            dynamic=getattr(model, 'mask_pads', True)
-        ) # where pads are words all batches have one shape
-    if resume and (ckpt := Path(out) / 'checkpoint.safetensors').exists():
-        check_checkpoint(ckpt, model)
-    if main:
-        begin_run(
-            out,
-            dict(
-                preset=preset,
-                seed=seed,
-                **asdict(p),
-                texts=f'{len(examples)}/{zlib.crc32(words.encode()):08x}',
-            ),
-            resume,
-        )
-    say(
-        f'{preset}: {sum(q.numel() for q in model.parameters()):,} parameters, {len(examples):,}'
-        f' texts, {p.steps:,} steps of {p.batch_size}'
-    )
-    if vocab := getattr(model, 'vocab', None):
-        long, unknown = sum(len(e.words) > p.model.get('length', 64) - 2 for e in examples), sum(
-            w not in vocab.ids for w in words.split()
-        )
-        if long:
-            say(f'{long:,} texts are too long and left out')
-        if unknown:
-            say(
-                f'{unknown / len(words.split()):.1%} of the words are rare (seen {p.min_count}'
-                ' times or less) and read as UNK'
-                + ('; --min-count 0 keeps all' if unknown > 0.03 * len(words.split()) else '')
-            )
+    shares = int(os.environ.get('WORLD_SIZE', 1)) * accumulate
+    if shares > 1: check_shares(model, len(batch_at(0)[1]), shares)
+    if compile: compile_network(model)
+    checkpoint = Path(out)/'checkpoint.safetensors'
+    if resume and checkpoint.exists(): check_checkpoint(checkpoint, model)
+    if main: begin_run(out, run_settings(preset, p, seed, examples), resume)
+    if main: say_what(preset, p, model, examples)
     log = fit(model, batch_at, p, out, minutes, resume, device, accumulate=accumulate)
-    if not main:
-        return
-    save_model(model.cpu(), out)
-    write_atomic(Path(out) / 'log.jsonl', ''.join(json.dumps(r) + '\n' for r in log))
-    if log:
-        plot_log(log, Path(out) / 'loss.png')
-    step = check_checkpoint(Path(out) / 'checkpoint.safetensors', model)['step']
-    say(
-        f'step {step} of {p.steps}'
-        + (f', loss {log[-1]["loss"]:.4f}' if log else '')
-        + f'; weights in {out}'
-        + ('' if step >= p.steps else '; --resume goes on')
-    )
+    if main: finish_run(model, p, log, out)
 
 # %% ../nbs/H_commands.ipynb #74400112
 dlm_train = command(train, pos=['preset'])
@@ -360,135 +360,116 @@ BASELINES, INFILLERS = (
     for gaps in (False, True)
 )
 
+# %% ../nbs/H_commands.ipynb #a5e0c10a
+def check_options(out, **numbers): # the file to write; whole numbers, or None
+    "BadInput for options that cannot be."
+    for name, v in numbers.items(): positive(name, v)
+    if not out: raise BadInput('--out names the JSONL file to write')
+
+# %% ../nbs/H_commands.ipynb #9ca0f914
+def check_method(method, methods): # a name; those that there are
+    "BadInput for a method that does not exist."
+    if method not in methods: raise BadInput(f'no method {method!r}; there are {", ".join(methods)}')
+
+# %% ../nbs/H_commands.ipynb #b21d1a33
+def check_targets(lm, controls, seed): # `DiffusionLM`; a list
+    "BadInput for the first target that cannot be met, before anything is written."
+    for k, c in enumerate(controls, 1):
+        try: lm.request(0, seed, c)
+        except BadInput as e: raise BadInput(f'target {k}: {e}') from None
+
+# %% ../nbs/H_commands.ipynb #1a8ad939
+def write_rows(
+    todo, # numbers of the targets
+    writer, # of a baseline, or None
+    lm, # `DiffusionLM`, or None
+    controls, # as in `run_targets`, like all that follow
+    n,
+    emit,
+    seed,
+    steps,
+    batch_size,
+    name, # of the progress bar
+    guide=None,
+):
+    "Write by whichever method it is, with a bar."
+    progress = bar(len(todo), name)
+    if writer: return run_writer(writer, controls, n, todo, emit, seed, progress=progress)
+    run_targets(
+        lm, controls, n, todo, emit, seed, steps, 64, progress, batch_size=batch_size, guide=guide
+    )
+
 # %% ../nbs/H_commands.ipynb #daf9f2e0
 def control_texts(
     task: str, # semantic, length, pos, tree, spans, or several joined by +
     targets: str = None, # file of targets, one JSON a line; the shipped ones by default
     n: int = 50, # texts a target
     out: str = None, # JSONL to write; a cut-off one is resumed
-    # diffusion, diffusion-classifier, or a baseline of chapter 14: ft-sample, ft-search, fudge, …
-    method: str = 'diffusion',
-    steps: int = 50, # diffusion steps
+    method: str = 'diffusion', # or diffusion-classifier, or a baseline: ft-sample, ft-search, fudge, …
+    steps: int = 50, # denoising steps
     model: str = 'e2e', # shipped name, folder or Hub id; for a baseline, the folder of its model
-    # folder of a classifier: of syntax, or of field-value pairs for diffusion-classifier
-    classifier: str = None,
-    # weight λ of the fluency term, for diffusion-classifier; the task's by default
-    fluency: float = None,
-    lr: float = None, # length of a gradient step, for diffusion-classifier; the task's by default
-    inner: int = 3, # gradient steps a diffusion step, for diffusion-classifier
+    classifier: str = None, # folder of one: of syntax, or of field-value pairs
+    fluency: float = None, # weight λ of the fluency term, for diffusion-classifier
+    lr: float = None, # length of a gradient step, for diffusion-classifier
+    inner: int = 3, # gradient steps a denoising step, for diffusion-classifier
     seed: int = 0, # same seed, same texts
     limit: int = None, # first so many targets
     batch_size: int = None, # texts at once
     shard: str = '0/1', # i/N: only every N-th target
     device: str = None, # cpu, cuda
 ):
-    "Write texts that obey: a row a target."
-
-    positive('n', n)
-    positive('steps', steps)
-    positive('limit', limit)
-    positive('batch_size', batch_size)
-    positive('inner', inner)
+    "Write texts that satisfy a control: a row a target."
+    check_options(out, n=n, steps=steps, limit=limit, batch_size=batch_size, inner=inner)
     if not (fluency is None or 0 <= fluency < 1e6) or not (lr is None or 0 < lr < 1e6):
         raise BadInput(
             f'--fluency must not be negative and --lr must be more than 0, not {fluency} and {lr}'
         )
-    if not out:
-        raise BadInput('--out names the JSONL file to write')
-    if method not in [*METHODS, *BASELINES]:
-        raise BadInput(f'no method {method!r}; there are {", ".join([*METHODS, *BASELINES])}')
+    check_method(method, [*METHODS, *BASELINES])
     i, N = read_shard(shard)
     wanted = read_targets(targets or shipped_targets(task), task)[:limit]
-    controls = [c for _, c in wanted]
+    controls, lm, guide, writer = [c for _, c in wanted], None, None, None
     if method in BASELINES:
         writer = BASELINES[method](task, device, None if model == 'e2e' else model)
         model = writer.model
     else:
-        lm, writer = load_model(model, device), None
-        guide = guide_for(
-            controls, method, lm, model, classifier, fluency=fluency, lr=lr, inner=inner
-        )
-        for k, c in enumerate(
-            controls, 1
-        ): # a target that cannot be met is said before anything is written
-            try:
-                lm.request(0, seed, c)
-            except BadInput as e:
-                raise BadInput(f'target {k}: {e}') from None
-    given = {
-        k: v
-        for k, v in dict(
-            classifier=classifier, fluency=fluency, lr=lr, inner=None if inner == 3 else inner
-        ).items()
-        if v is not None
-    }
-    have = rows_begun(
-        out,
-        [t for t, _ in wanted],
-        n,
-        targets,
-        task=task,
-        method=method,
-        model=model,
-        seed=seed,
-        steps=steps,
-        **{k: given.get(k) for k in ('classifier', 'fluency', 'lr', 'inner')},
+        lm = load_model(model, device)
+        own = dict(fluency=fluency, lr=lr, inner=inner)
+        guide = guide_for(controls, method, lm, model, classifier, **own)
+        check_targets(lm, controls, seed)
+    rows = RowFile(
+        out, [t for t, _ in wanted], n, targets,
+        task=task, method=method, model=model, seed=seed, steps=steps, classifier=classifier,
+        fluency=fluency, lr=lr, inner=None if inner == 3 else inner
     )
-    todo = [j for j in range(i, len(controls), N) if j not in have]
-    Path(out).parent.mkdir(parents=True, exist_ok=True)
-    with open(out, 'a', encoding='utf8') as f:
-
-        def emit(j, texts, seconds):
-            f.write(
-                json.dumps(
-                    dict(
-                        task=task,
-                        target=wanted[j][0],
-                        texts=texts,
-                        seconds=round(seconds, 3),
-                        method=method,
-                        model=model,
-                        number=j,
-                        seed=seed,
-                        steps=steps,
-                    )
-                    | given,
-                    ensure_ascii=False,
-                )
-                + '\n'
-            )
-            f.flush()
-
-        if writer:
-            run_writer(writer, controls, n, todo, emit, seed, progress=bar(len(todo), task))
-        else:
-            run_targets(
-                lm,
-                controls,
-                n,
-                todo,
-                emit,
-                seed,
-                steps,
-                batch_size=batch_size,
-                progress=bar(len(todo), task),
-                guide=guide,
-            )
+    def emit(j, texts, seconds):
+        rows.add(j, dict(target=wanted[j][0], texts=texts, seconds=round(seconds, 3)))
+    write_rows(rows.todo(i, N), writer, lm, controls, n, emit, seed, steps, batch_size, task, guide)
 
 # %% ../nbs/H_commands.ipynb #ef001833
 dlm_control = command(control_texts, pos=['task'])
 
+# %% ../nbs/H_commands.ipynb #6b0985a9
+def wanted_items(items, vocab, seed): # file, corpus or None; `Vocab` of the model
+    "Infilling items, a list of (Infill, references); a corpus gives test texts with words hidden."
+    if items in CORPORA: return hidden_words(load_corpus(items, CORPORA[items][-1]), seed=seed)
+    rules = 'test' if "n't" in vocab.ids else 'train'      # split as the model was taught
+    return read_items(items or shipped_targets('infill'), rules)
+
+# %% ../nbs/H_commands.ipynb #40a9ce2a
+def check_gaps(lm, controls, seed): # `DiffusionLM`; a list
+    "BadInput for an item that the model cannot hold."
+    for c in controls:
+        if c.min_words > lm.length - 2:
+            raise BadInput(f'{c}: at least {c.min_words} words, but the model holds {lm.length - 2}')
+    if controls: lm.request(0, seed, controls[0])
+
 # %% ../nbs/H_commands.ipynb #4002a779
 def infill_texts(
-    # aNLG JSON, JSONL {left, right}, or lines with ___ or ___{3}; e2e or grammar: test texts with
-    # words hidden; shipped ones by default
-    items: str = None,
+    items: str = None, # aNLG JSON, JSONL {left, right}, lines with ___ or ___{3}, or e2e, grammar
     n: int = 50, # texts an item
     out: str = None, # JSONL to write; a cut-off one is resumed
-    # diffusion; left-only hides the right context; frequent-words asks no model; or a baseline of
-    # chapter 14: ar, bart, cold, …
-    method: str = 'diffusion',
-    steps: int = 50, # diffusion steps
+    method: str = 'diffusion', # or left-only, frequent-words, or a baseline: ar, bart, cold, …
+    steps: int = 50, # denoising steps
     model: str = 'e2e', # shipped name, folder or Hub id
     seed: int = 0, # same seed, same texts
     limit: int = None, # first so many items
@@ -497,89 +478,29 @@ def infill_texts(
     device: str = None, # cpu, cuda
 ):
     "Fill gaps: a row an item, with all texts, what stands in the gaps, and the MBR choice."
-
-    positive('n', n)
-    positive('steps', steps)
-    positive('limit', limit)
-    positive('batch_size', batch_size)
-    if not out:
-        raise BadInput('--out names the JSONL file to write')
+    check_options(out, n=n, steps=steps, limit=limit, batch_size=batch_size)
     i, N = read_shard(shard)
-    if method not in [*INFILL_METHODS, *INFILLERS]:
-        raise BadInput(
-            f'no method {method!r}; there are {", ".join([*INFILL_METHODS, *INFILLERS])}'
-        )
-    writer = (
-        INFILLERS[method]('infill', device, None if model == 'e2e' else model)
-        if method in INFILLERS
-        else None
-    )
-    lm = load_model(model, device) if not writer else None
-    if writer:
+    check_method(method, [*INFILL_METHODS, *INFILLERS])
+    lm = writer = None
+    if method in INFILLERS:
+        writer = INFILLERS[method]('infill', device, None if model == 'e2e' else model)
         model = writer.model
-    rules = (
-        'test' if "n't" in (writer or lm).vocab.ids else 'train'
-    ) # aNLG's sentences are split as the model was taught
-    wanted = (
-        hidden_words(load_corpus(items, CORPORA[items][-1]), seed=seed)
-        if items in CORPORA
-        else read_items(items or shipped_targets('infill'), rules)
-    )[:limit]
-    controls = [c for c, _ in wanted] if writer else infill_by([c for c, _ in wanted], method)
-    for c in controls if lm else []:
-        if c.min_words > lm.length - 2:
-            raise BadInput(
-                f'{c}: at least {c.min_words} words, but the model holds {lm.length - 2}'
-            )
-    for c in controls[:1] if lm else []:
-        lm.request(0, seed, c)
-    have = rows_begun(
-        out,
-        [c.text for c in controls],
-        1 if method == 'frequent-words' else n,
-        items,
-        task='infill',
-        method=method,
-        model=model,
-        seed=seed,
-        steps=steps,
+    else: lm = load_model(model, device)
+    wanted = wanted_items(items, (writer or lm).vocab, seed)[:limit]
+    controls = [c for c, _ in wanted]
+    if lm:
+        controls = infill_by(controls, method)
+        check_gaps(lm, controls, seed)
+    rows = RowFile(
+        out, [c.text for c in controls], 1 if method == 'frequent-words' else n, items,
+        task='infill', method=method, model=model, seed=seed, steps=steps
     )
-    todo = [j for j in range(i, len(wanted), N) if j not in have]
-    Path(out).parent.mkdir(parents=True, exist_ok=True)
-    with open(out, 'a', encoding='utf8') as f:
-
-        def emit(j, texts, seconds):
-            row = infill_row(
-                controls[j],
-                wanted[j][1],
-                texts,
-                seconds=round(seconds, 3),
-                method=method,
-                model=model,
-                number=j,
-                seed=seed,
-                steps=steps,
-            )
-            f.write(json.dumps(row, ensure_ascii=False) + '\n')
-            f.flush()
-
-        if writer:
-            run_writer(writer, controls, n, todo, emit, seed, progress=bar(len(todo), 'infill'))
-        elif method == 'frequent-words':
-            for j in todo:
-                emit(j, [' '.join(frequent_words(controls[j], lm.vocab))], 0.0)
-        else:
-            run_targets(
-                lm,
-                controls,
-                n,
-                todo,
-                emit,
-                seed,
-                steps,
-                batch_size=batch_size,
-                progress=bar(len(todo), 'infill'),
-            )
+    def emit(j, texts, seconds):
+        rows.add(j, infill_row(controls[j], wanted[j][1], texts, seconds=round(seconds, 3)))
+    todo = rows.todo(i, N)
+    if method == 'frequent-words':
+        for j in todo: emit(j, [' '.join(frequent_words(controls[j], lm.vocab))], 0.)
+    else: write_rows(todo, writer, lm, controls, n, emit, seed, steps, batch_size, 'infill')
 
 # %% ../nbs/H_commands.ipynb #67b3314f
 dlm_infill = command(infill_texts)
@@ -632,160 +553,148 @@ def evaluate_file(
 # %% ../nbs/H_commands.ipynb #25f6aa26
 dlm_evaluate = command(evaluate_file, pos=['file'])
 
-# %% ../nbs/H_commands.ipynb #759572ba
-def reproduce(
-    protocol: str = 'quick', # quick: minutes; cpu: 40 targets × 5; full: 200 × 50
-    # joined by commas: diffusion, diffusion-classifier, a baseline of chapter 14, or all
-    methods: str = 'diffusion',
-    # joined by commas
-    tasks: str = 'semantic,pos,tree,spans,length,infill,semantic+tree,semantic+pos',
-    out: str = 'reproduction', # folder to write; a cut-off run is resumed
-    model: str = 'e2e', # shipped name, folder or Hub id
-    steps: int = None, # diffusion steps, the protocol's by default
-    seed: int = 0, # of targets and texts
-    device: str = None, # cpu, cuda
-    ngram: str = None, # e2e: also the 5-gram's perplexity, where the corpus is at hand
-    oracle: str = None, # who judges; see dlm-evaluate
-    # i/N: only every N-th target; a run without it then collects what the shards wrote
-    shard: str = '0/1',
-):
-    """All six tasks of the paper, and two at once: a table here, report.json and report.html in the
-    folder.
-    """
-    if protocol not in PROTOCOLS:
-        raise BadInput(f'no protocol {protocol!r}; there are {", ".join(PROTOCOLS)}')
-    P = PROTOCOLS[protocol]
-    steps = P['steps'] if steps is None else steps
-    positive('steps', steps)
-    every, tasks = [*METHODS, *BASELINES, *INFILLERS], tasks.split(',')
-    tuned = [m for m in every if not m.endswith('-authors')]
-    methods = [
-        *dict.fromkeys(
-            m for part in methods.split(',') for m in (tuned if part == 'all' else [part])
-        )
-    ]
+# %% ../nbs/H_commands.ipynb #46954f1e
+def say(text):
+    "A line on stderr."
+    print(text, file=sys.stderr, flush=True)
+
+# %% ../nbs/H_commands.ipynb #765421cd
+def chosen_methods(text): # names joined by commas; all: every tuned one
+    "The methods that are asked for, each once; BadInput for one that there is not."
+    every = [*METHODS, *BASELINES, *INFILLERS]
+    tuned, out = [m for m in every if not m.endswith('-authors')], []
+    for name in text.split(','): out += tuned if name == 'all' else [name]
+    for m in out: check_method(m, every)
+    return list(dict.fromkeys(out))
+
+# %% ../nbs/H_commands.ipynb #6a446ca3
+def chosen_tasks(text): # names joined by commas
+    "The tasks that are asked for; BadInput for one that there is not."
+    tasks = text.split(',')
     for t in tasks:
         if t != 'infill' and not all(u in TASKS for u in t.split('+')):
             raise BadInput(
                 f'no task {t!r}; there are {", ".join(TASKS)}, several joined by +, and infill'
             )
         shipped_targets(t)
-    i, N = read_shard(shard)
-    if not out:
-        raise BadInput('--out names the folder to write')
-    for m in methods:
-        if m not in every:
-            raise BadInput(f'no method {m!r}; there are {", ".join(every)}')
-    judge, folder, lm, kn = (
-        make_judge(oracle),
-        Path(out),
-        load_model(model, device),
-        fit_ngram(ngram) if ngram else None,
-    )
-    if folder.exists() and not folder.is_dir():
-        raise BadInput(f'{folder} is a file; name a folder')
+    return tasks
+
+# %% ../nbs/H_commands.ipynb #ae3f00d9
+def made_folder(out): # -> Path
+    "The folder to write, made if it is not there."
+    if not out: raise BadInput('--out names the folder to write')
+    folder = Path(out)
+    if folder.exists() and not folder.is_dir(): raise BadInput(f'{folder} is a file; name a folder')
     folder.mkdir(parents=True, exist_ok=True)
-    say = lambda *a: print(*a, file=sys.stderr, flush=True)
-    say(
-        f'protocol {protocol}: {P["targets"]} targets × {P["n"]} texts a task, {steps} steps, model'
-        f' {model}'
-        + (' (a sample of the full protocol)' if protocol != 'full' else '')
-    )
-    hardware = (
-        torch.cuda.get_device_name(lm.device)
-        if lm.device.type == 'cuda'
-        else f'{torch.get_num_threads()} thread(s), {platform.processor() or platform.machine()}'
-    )
-    report, started = (
-        dict(
-            hardware=hardware,
-            protocol=protocol,
-            steps=steps,
-            seed=seed,
-            model=model,
-            oracle=judge.name,
-            rows=[],
-            sizes={},
-            samples={},
-        ),
-        time.time(),
-    )
-    can = (
-        lambda t, m: m == 'diffusion'
-        or m in (INFILLERS if t == 'infill' else BASELINES)
-        or m == 'diffusion-classifier'
-        and t not in ('infill', 'length')
-    )
-    jobs, report['without'] = [('free', 'unguided')] + [
-        (t, m) for t in tasks for m in methods if can(t, m)
-    ], []
-    for t in tasks:
-        if t != 'infill':
-            for _, c in read_targets(shipped_targets(t), t)[:3]:
-                c.bind(lm) # what the model cannot do is said before the work
-    for k, (task, method) in enumerate(jobs):
-        path = folder / f'{task.replace("+", "-")}-{method}.jsonl'
+    return folder
+
+# %% ../nbs/H_commands.ipynb #9050fbff
+def check_shipped(lm, task): # `DiffusionLM`
+    "BadInput, before the work, if the model cannot satisfy the first targets of a task."
+    if task == 'infill': return
+    for _, c in read_targets(shipped_targets(task), task)[:3]: c.bind(lm)
+
+# %% ../nbs/H_commands.ipynb #742110dd
+def can(task, method):
+    "Is there such a cell in the table?"
+    if method == 'diffusion': return True
+    if method == 'diffusion-classifier': return task not in ('infill', 'length')
+    return method in (INFILLERS if task == 'infill' else BASELINES)
+
+# %% ../nbs/H_commands.ipynb #f4dbc16b
+class Reproduction:
+    "One run of `dlm-reproduce`: its report grows job by job."
+    def __init__(self, lm, P, folder, steps, seed, model, device, shard, judge, kn, protocol):
+        self.lm, self.P, self.folder, self.steps, self.seed = lm, P, folder, steps, seed
+        self.model, self.device, self.shard, self.judge, self.kn = model, device, shard, judge, kn
+        self.started, self.free = time.time(), []
+        self.report = dict(
+            hardware=hardware_of(lm), protocol=protocol, steps=steps, seed=seed, model=model,
+            oracle=judge.name, rows=[], sizes={}, samples={}, without=[]
+        )
+    def rows_of(self, task, method):
+        "The rows of one job, written or read."
         writer = (INFILLERS if task == 'infill' else BASELINES).get(method)
+        path = self.folder/f'{task.replace("+", "-")}-{method}.jsonl'
         try:
-            rows = run_job(
-                lm,
-                task,
-                method,
-                P,
-                path,
-                steps,
-                seed,
-                model,
-                (i, N),
-                writer and writer(task, device, None),
+            return run_job(
+                self.lm, task, method, self.P, path, self.steps, self.seed, self.model, self.shard,
+                writer and writer(task, self.device, None)
             )
-        except BadInput as e: # an empty cell of the table has its reason
-            if not writer:
-                raise
-            report['without'].append(dict(task=task, method=method, reason=str(e)))
-            say(f'[{k + 1}/{len(jobs)}] {task} · {method}: {e}')
-            continue
-        if not rows:
-            continue
-        r = evaluate_rows(rows, kn, judge)
-        if task == 'free':
-            free = [t for row in rows for t in row['texts']]
-        report['rows'].append(r)
-        report['sizes'][task] = (
-            [target_control(task, row['target']).min_words for row in rows]
-            if task not in ('free', 'infill')
-            else []
-        )
-        report['samples'][f'{task} · {method}'] = [
-            [
-                shown(row['target']),
-                row['texts'][0],
-                *([row['target']['tree']] if task == 'tree' else []),
-            ]
-            for row in rows
-        ][:10]
-        spent = time.time() - started
-        say(
-            f'[{k + 1}/{len(jobs)}] {task} · {method}: {headline(r)}; {spent:.0f} s so far, about'
-            f' {spent / (k + 1) * (len(jobs) - k - 1):.0f} s left'
-        )
+        except BadInput as e:
+            if not writer: raise
+            self.report['without'].append(dict(task=task, method=method, reason=str(e)))
+            return e
+    def job(self, task, method, k, jobs): # its number, of so many
+        "Do one job and say how it went."
+        where, rows = f'[{k + 1}/{jobs}] {task} · {method}', self.rows_of(task, method)
+        if isinstance(rows, BadInput): return say(f'{where}: {rows}')   # an empty cell has its reason
+        if not rows: return
+        r = evaluate_rows(rows, self.kn, self.judge)
+        if task == 'free': self.free = [t for row in rows for t in row['texts']]
+        self.report['rows'].append(r)
+        sizes = [] if task in ('free', 'infill') else rows
+        self.report['sizes'][task] = [target_control(task, x['target']).min_words for x in sizes]
+        self.report['samples'][f'{task} · {method}'] = [sample_of(task, x) for x in rows[:10]]
+        spent = time.time() - self.started
+        left = spent / (k + 1) * (jobs - k - 1)
+        say(f'{where}: {headline(r)}; {spent:.0f} s so far, about {left:.0f} s left')
+    def finish(self, tasks):
+        "Floors and ceilings, the table, the JSON file and the page."
+        rows, P = self.report['rows'], self.P
+        rows += landmarks(rows, tasks, self.free, P, self.seed, self.model, self.kn, self.judge)
+        page, data = self.folder/'report.html', self.folder/'report.json'
+        write_atomic(data, json.dumps(self.report, ensure_ascii=False, indent=1))
+        write_atomic(page, report_html(self.report))
+        print(report_table(self.report))
+        say(f'\nwritten: {data} and {page}')
+
+# %% ../nbs/H_commands.ipynb #4681ab0d
+def hardware_of(lm): # `DiffusionLM`
+    "What it runs on, in words."
+    if lm.device.type == 'cuda': return torch.cuda.get_device_name(lm.device)
+    return f'{torch.get_num_threads()} thread(s), {platform.processor() or platform.machine()}'
+
+# %% ../nbs/H_commands.ipynb #47efce38
+def sample_of(task, row): # of the report
+    "The target, the first text, and the wanted tree if there is one."
+    tree = [row['target']['tree']] if task == 'tree' else []
+    return [shown(row['target']), row['texts'][0], *tree]
+
+# %% ../nbs/H_commands.ipynb #759572ba
+def reproduce(
+    protocol: str = 'quick', # quick: minutes; cpu: 40 targets × 5; full: 200 × 50
+    methods: str = 'diffusion', # joined by commas: diffusion, diffusion-classifier, a baseline, or all
+    tasks: str = 'semantic,pos,tree,spans,length,infill,semantic+tree,semantic+pos', # by commas
+    out: str = 'reproduction', # folder to write; a cut-off run is resumed
+    model: str = 'e2e', # shipped name, folder or Hub id
+    steps: int = None, # denoising steps, the protocol's by default
+    seed: int = 0, # of targets and texts
+    device: str = None, # cpu, cuda
+    ngram: str = None, # e2e: also the 5-gram's perplexity, where the corpus is at hand
+    oracle: str = None, # who judges; see dlm-evaluate
+    shard: str = '0/1', # i/N: only every N-th target; a run without it collects what shards wrote
+):
+    "All six tasks of the paper, and two at once: a table here, report.json and report.html."
+    if protocol not in PROTOCOLS:
+        raise BadInput(f'no protocol {protocol!r}; there are {", ".join(PROTOCOLS)}')
+    P, (i, N) = PROTOCOLS[protocol], read_shard(shard)
+    if steps is None: steps = P['steps']
+    positive('steps', steps)
+    tasks, methods = chosen_tasks(tasks), chosen_methods(methods)
+    judge, kn = make_judge(oracle), fit_ngram(ngram) if ngram else None
+    lm, folder = load_model(model, device), made_folder(out)
+    for t in tasks: check_shipped(lm, t)
+    part = '' if protocol == 'full' else ' (a sample of the full protocol)'
+    say(f'protocol {protocol}: {P["targets"]} targets × {P["n"]} texts a task, {steps} steps, model'
+        f' {model}{part}')
+    run = Reproduction(lm, P, folder, steps, seed, model, device, (i, N), judge, kn, protocol)
+    jobs = [('free', 'unguided')] + [(t, m) for t in tasks for m in methods if can(t, m)]
+    for k, (task, method) in enumerate(jobs): run.job(task, method, k, len(jobs))
     if N > 1:
-        return say(
-            f'shard {shard} is done; when all are, the same command without --shard writes the'
-            ' report'
-        )
-    report['rows'] += landmarks(report['rows'], tasks, free, P, seed, model, kn, judge)
-    write_atomic(
-        folder / 'report.json',
-        lambda p: Path(p).write_text(
-            json.dumps(report, ensure_ascii=False, indent=1), encoding='utf8'
-        ),
-    )
-    write_atomic(
-        folder / 'report.html', lambda p: Path(p).write_text(report_html(report), encoding='utf8')
-    )
-    print(report_table(report))
-    print(f'\nwritten: {folder/"report.json"} and {folder/"report.html"}', file=sys.stderr)
+        return say(f'shard {shard} is done; when all are, the same command without --shard writes'
+                   ' the report')
+    run.finish(tasks)
 
 # %% ../nbs/H_commands.ipynb #b1e49f86
 dlm_reproduce = command(reproduce)

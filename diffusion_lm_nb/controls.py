@@ -184,12 +184,7 @@ def context_words(side): # a string or a list of words
 # %% ../nbs/10_controls.ipynb #f901dcce
 class Infill(Planned):
     "The words between `left` and `right`; or `Infill.parse` of a text with gaps `___`, `___{3}`."
-    def __init__(
-        self,
-        left='', # words before the gap: a string or a list
-        right='', # words behind it
-        n_words=None, # size of the gap; None: the model's choice of 1 to 10
-    ):
+    def __init__(self, left='', right='', n_words=None): # strings or lists; None: size is open
         self._set([*context_words(left), ('gap', n_words), *context_words(right)])
     @classmethod
     def parse(cls, text): # words with spaces; ___ or ___{3} for gaps

@@ -2,7 +2,7 @@
 
 # %% auto #0
 __all__ = ['BadInput', 'read_text', 'read_lines', 'parse_json', 'read_jsonl', 'atomic_path', 'write_atomic', 'read_rows',
-           'rows_begun', 'bar', 'positive', 'read_shard', 'command']
+           'rows_begun', 'RowFile', 'bar', 'positive', 'read_shard', 'command']
 
 # %% ../nbs/A_files.ipynb #152ee33c
 import errno, json, os, re, sys, uuid
@@ -180,6 +180,31 @@ def rows_begun(
         done[j] = r
     read_rows(out, repair=True)
     return done
+
+# %% ../nbs/A_files.ipynb #f500c804
+class RowFile:
+    "Rows of texts, one a target, appended as they are done; a file that was cut off is gone on with."
+    def __init__(
+        self,
+        path, # JSONL file
+        targets, # as written in the rows
+        n, # texts a target
+        inputs=None, # file that the targets come from
+        beside=(), # other files whose rows count as done
+        **settings, # of every row: task, method, model, seed, steps, …; None is not written
+    ):
+        self.path, self.count, self.settings, self.done = Path(path), len(targets), settings, {}
+        for f in (*beside, path): self.done |= rows_begun(f, targets, n, inputs, **settings)
+    def todo(self, i=0, N=1):
+        "The numbers of every N-th target from i on that is not done."
+        return [j for j in range(i, self.count, N) if j not in self.done]
+    def add(self, number, row): # of the target; dict
+        "Append one row."
+        same = {k: v for k, v in self.settings.items() if v is not None}
+        self.done[number] = dict(task=same['task']) | row | same | dict(number=number)
+        self.path.parent.mkdir(parents=True, exist_ok=True)
+        line = json.dumps(self.done[number], ensure_ascii=False) + '\n'
+        with open(self.path, 'a', encoding='utf8') as f: f.write(line)
 
 # %% ../nbs/A_files.ipynb #d4919954
 def bar(total, what): # -> progress function for `sample`, or None

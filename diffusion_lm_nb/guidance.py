@@ -321,9 +321,9 @@ def log_prob(self: NoisyClassifier, x, t, mask, # as in `logits`
              wanted): # a row: the list of its controls, all known
     "log p(labels | x_t, t), summed over a row's controls, `(batch,)`."
     logp = F.logsigmoid(self.logits(x, t, mask))
-    row = [b for b, controls in enumerate(wanted) for _ in controls]
-    label = [self.number[c.label_key] for controls in wanted for c in controls]
-    return x.new_zeros(len(x)).index_add(0, torch.tensor(row, device=x.device), logp[row, label])
+    pairs = [(b, self.number[c.label_key]) for b, controls in enumerate(wanted) for c in controls]
+    row, label = torch.tensor(pairs, dtype=torch.long, device=x.device).view(-1, 2).T
+    return x.new_zeros(len(x)).index_add(0, row, logp[row, label])
 
 # %% ../nbs/09_guidance.ipynb #d08ce926
 @patch

@@ -6,7 +6,7 @@ __all__ = ['MASK', 'MR_MARKS', 'LM_PRESETS', 'NOISES', 'LM_KINDS', 'LanguageMode
            'BERT', 'fill_rows', 'with_masks', 'fill_words', 'cloze', 'masked_scores', 'mr_words', 'XLM', 'GPT2',
            'mask_tokens', 'delete_tokens', 'infill_spans', 'permute_sentences', 'rotate_document', 'BART', 'gap_sizes']
 
-# %% ../nbs/13_language_models.ipynb #4396b391
+# %% ../nbs/13_language_models.ipynb #303db386
 from inspect import signature
 import torch, torch.nn.functional as F
 from fastcore.basics import patch
@@ -19,10 +19,10 @@ from .checkpoints import Pretrained
 from .data import Batches, MAX_WORDS, Vocab, pad_batch
 from .training import ARTransformer, Preset, fitting_texts, keyed_generator
 
-# %% ../nbs/13_language_models.ipynb #030a3d00
+# %% ../nbs/13_language_models.ipynb #7ceb6dea
 MASK, MR_MARKS = 'MASK', [f'<{f}>' for f in FIELDS] + ['<yes>', '<no>']
 
-# %% ../nbs/13_language_models.ipynb #36017f73
+# %% ../nbs/13_language_models.ipynb #3d1b410e
 class LanguageModel(nn.Module, Pretrained):
     "What the five models share: a vocabulary, and a network of `transformers` with fresh weights."
     network, extra, needs_mr = None, (), False # class of the network; tokens behind the words
@@ -42,7 +42,7 @@ class LanguageModel(nn.Module, Pretrained):
             num_hidden_layers=layers, num_attention_heads=heads,
             **self._settings(width, layers, heads, dropout)))
 
-# %% ../nbs/13_language_models.ipynb #8d8c9f88
+# %% ../nbs/13_language_models.ipynb #28941522
 class GPT(LanguageModel):
     "GPT (Radford et al. 2018, §3.1): a causal Transformer, each layer norm behind its sublayer."
     network = 'OpenAIGPTLMHeadModel'
@@ -71,7 +71,7 @@ class GPT(LanguageModel):
         gens = [keyed_generator(seed, i) for i in range(n)]
         return [' '.join(continue_text(self, self.prompt(), gen)) for gen in gens]
 
-# %% ../nbs/13_language_models.ipynb #d355e346
+# %% ../nbs/13_language_models.ipynb #ddd4788c
 @patch
 @torch.no_grad()
 def nats(self: GPT, texts, mrs=None): # lists of words; for GPT-2 a meaning each
@@ -84,7 +84,7 @@ def nats(self: GPT, texts, mrs=None): # lists of words; for GPT-2 a meaning each
         out.append(self.token_nats(ids, ids >= 0).double().sum().item() if fits else None)
     return out
 
-# %% ../nbs/13_language_models.ipynb #ca6d7b29
+# %% ../nbs/13_language_models.ipynb #e45a1d36
 def exchange(e, pools, gen): # an `Example`; {field: list of values}; CPU generator
     "The example with other values for the pools' fields, in words and meaning alike."
     words, mr = e.words, []
@@ -97,7 +97,7 @@ def exchange(e, pools, gen): # an `Example`; {field: list of values}; CPU genera
         mr.append((field, new))
     return Example(words[:MAX_WORDS], mr)
 
-# %% ../nbs/13_language_models.ipynb #bbe80f1c
+# %% ../nbs/13_language_models.ipynb #bfaea8e3
 def example_batches(preset, examples, vocab, seed,
                     swap=0.): # share of the texts whose names are exchanged
     "A function: step -> list of `Example`, and the generator for all that is drawn about them."
@@ -110,7 +110,7 @@ def example_batches(preset, examples, vocab, seed,
         return [exchange(e, pools, gen) if drawn() else e for e in chosen], gen
     return at
 
-# %% ../nbs/13_language_models.ipynb #7e4865d9
+# %% ../nbs/13_language_models.ipynb #32554c50
 def maker(cls): # a `LanguageModel`
     "Its function in LM_KINDS: preset, examples, seed -> a fresh model, its batches."
     def make(preset, examples, seed):
@@ -128,14 +128,14 @@ def maker(cls): # a `LanguageModel`
         return model, lambda step: model.batch(*texts(step))
     return make
 
-# %% ../nbs/13_language_models.ipynb #dc23766f
+# %% ../nbs/13_language_models.ipynb #99d2f0f6
 _E2E = dict(width=128, layers=4, heads=4, dropout=0., swap=.5)
 _RUN = dict(steps=4_000, lr=2e-3)
 _TINY = dict(width=64, layers=2, heads=4, dropout=0.)
 _FAST = dict(batch_size=32, steps=4_000, lr=4e-3, warmup=30, ema=.98, precision='no', min_count=0)
-_XLM = dict(objectives='mlm,tlm', partial=.5)
+_XLM, _MLM = (dict(objectives=names, partial=.5) for names in ('mlm,tlm', 'mlm'))
 
-# %% ../nbs/13_language_models.ipynb #84ac30e2
+# %% ../nbs/13_language_models.ipynb #08552757
 LM_PRESETS = {
     'e2e-gpt': Preset('gpt', 'e2e', _E2E, **_RUN),
     'grammar-gpt': Preset('gpt', 'grammar', _TINY, **_FAST | dict(steps=300)),
@@ -144,9 +144,8 @@ LM_PRESETS = {
     'e2e-xlm': Preset('xlm', 'e2e', _E2E | _XLM | dict(gaps=.5), **_RUN | dict(steps=12_000)),
     'grammar-xlm': Preset('xlm', 'grammar', _TINY | _XLM | dict(gaps=1.),
                           **_FAST | dict(steps=16_000)),
-    'e2e-xlm-mlm': Preset('xlm', 'e2e', _E2E | _XLM | dict(gaps=.5, objectives='mlm'),
-                          **_RUN | dict(steps=12_000)),
-    'grammar-xlm-mlm': Preset('xlm', 'grammar', _TINY | _XLM | dict(gaps=1., objectives='mlm'),
+    'e2e-xlm-mlm': Preset('xlm', 'e2e', _E2E | _MLM | dict(gaps=.5), **_RUN | dict(steps=12_000)),
+    'grammar-xlm-mlm': Preset('xlm', 'grammar', _TINY | _MLM | dict(gaps=1.),
                               **_FAST | dict(steps=16_000)),
     'e2e-gpt2': Preset('gpt2', 'e2e', _E2E, **_RUN),
     'grammar-gpt2': Preset('gpt2', 'grammar', _TINY, **_FAST),
@@ -160,14 +159,14 @@ LM_PRESETS = {
     'e2e-bart-rotate': Preset('bart', 'e2e', _E2E | dict(layers=2, noise='rotate'), **_RUN),
 }
 
-# %% ../nbs/13_language_models.ipynb #dbf13f4f
+# %% ../nbs/13_language_models.ipynb #2fd24cab
 def draw_word(logits, banned, gen): # (vocab,); ids that must not be drawn; CPU generator -> int
     "One word by chance."
     logits = logits.detach().float().cpu()
     logits[banned] = -torch.inf
     return int(torch.multinomial(logits.softmax(-1), 1, generator=gen))
 
-# %% ../nbs/13_language_models.ipynb #39e90437
+# %% ../nbs/13_language_models.ipynb #e70cc5df
 @torch.no_grad()
 def continue_text(lm, ids, gen, # causal model; list of ids, the last one START; CPU generator
                   most=MAX_WORDS): # words
@@ -179,7 +178,7 @@ def continue_text(lm, ids, gen, # causal model; list of ids, the last one START;
         ids = [*ids, draw_word(logits, banned, gen)]
     return v.decode(ids[n:])
 
-# %% ../nbs/13_language_models.ipynb #5d92ff20
+# %% ../nbs/13_language_models.ipynb #ea2dc1f1
 def mask_words(ids, may,      # (batch, length); bool of that shape, True where one may be chosen
                rate,          # mask rate, a number or one that broadcasts
                mask, n_words, # id of MASK; words have the ids 4 … n_words − 1
@@ -191,19 +190,19 @@ def mask_words(ids, may,      # (batch, length); bool of that shape, True where 
     seen = torch.where(chosen & (dice >= .9), other, ids)
     return torch.where(chosen & (dice < .8), mask, seen), torch.where(chosen, ids, -100)
 
-# %% ../nbs/13_language_models.ipynb #09daaab3
+# %% ../nbs/13_language_models.ipynb #8f0b6d2e
 def cross_entropy(logits, targets): # (batch, …, classes); (batch, …), −100 where none
     "In nats, the mean over the targets; 0 if there is no target."
     total = F.cross_entropy(logits.float().flatten(0, -2), targets.flatten(), reduction='sum')
     return total / (targets >= 0).sum().clamp(min=1)
 
-# %% ../nbs/13_language_models.ipynb #641c946d
+# %% ../nbs/13_language_models.ipynb #28eb8e29
 def mask_rates(n, gaps, gen): # texts; share of the texts with any rate; CPU generator -> (n, 1)
     "The mask rate of each text: 15 %, or in a share `gaps` of the texts anything from 0 to 1."
     u, anything = torch.rand(n, 1, generator=gen), torch.rand(n, 1, generator=gen)
     return torch.where(u < gaps, anything, .15)
 
-# %% ../nbs/13_language_models.ipynb #546d4a56
+# %% ../nbs/13_language_models.ipynb #adf83f06
 def sentence_pairs(examples, gen): # list of `Example`; CPU generator
     "(A, B or None) of each text; 1 if B is of another text, 0 if not, −100 if there is no B."
     cut, n = [sentences(e.words) for e in examples], len(examples)
@@ -216,14 +215,14 @@ def sentence_pairs(examples, gen): # list of `Example`; CPU generator
         pairs[i] = cut[i][0], sum(source[1:], [])
     return pairs, answers
 
-# %% ../nbs/13_language_models.ipynb #55a28890
+# %% ../nbs/13_language_models.ipynb #2e04c8a6
 def join_rows(vocab, firsts, seconds, most): # a `Vocab`; lists of id lists; positions at most
     "ids, mask, and 1 where the second list stands, each `(batch, length)`."
     ids, mask = pad_batch([(a + b)[:most] for a, b in zip(firsts, seconds)], vocab.pad)
     second = torch.arange(ids.shape[1]) >= torch.tensor([[len(a)] for a in firsts])
     return ids, mask, second * mask.long()
 
-# %% ../nbs/13_language_models.ipynb #35bd8c25
+# %% ../nbs/13_language_models.ipynb #f35508fe
 class BERT(LanguageModel):
     "BERT (Devlin et al. 2019): masked words and next sentences."
     network, extra = 'BertForPreTraining', [MASK]
@@ -261,7 +260,7 @@ class BERT(LanguageModel):
         rows = self.rows([(with_masks(self.vocab, words, self.length - 2), None)])
         return fill_words(self, words, rows, seed, order)
 
-# %% ../nbs/13_language_models.ipynb #fd92c7ab
+# %% ../nbs/13_language_models.ipynb #dc637979
 @torch.no_grad()
 def fill_rows(lm, ids, rest, # model; (1, length) ids with MASK; the rest that `logits` takes
               seed, order='surest'): # whole number or CPU generator; or left
@@ -277,7 +276,7 @@ def fill_rows(lm, ids, rest, # model; (1, length) ids with MASK; the rest that `
         ids[0, masked[k]] = draw_word(logits[k], banned, gen)
     return ids
 
-# %% ../nbs/13_language_models.ipynb #2140050f
+# %% ../nbs/13_language_models.ipynb #608bd707
 def with_masks(vocab, words, most): # a `Vocab` with MASK; words, None for a gap; words that fit
     "The words that the model reads: MASK for None, UNK for a word that it does not know."
     if not words:
@@ -286,21 +285,21 @@ def with_masks(vocab, words, most): # a `Vocab` with MASK; words, None for a gap
         raise BadInput(f'a text of {len(words)} words is too long to fill: the model holds {most}')
     return [MASK if w is None else vocab.words[vocab.known(w)] for w in words]
 
-# %% ../nbs/13_language_models.ipynb #e4355bd7
+# %% ../nbs/13_language_models.ipynb #1db9f5c1
 def fill_words(lm, words, rows, seed, order): # the words as `lm.rows` gives them
     "The words with one from `fill_rows` for each None."
     ids, *rest = (u.to(lm.net.device) for u in rows)
     ids = fill_rows(lm, ids, rest, seed, order)[0, -len(words) - 1:]
     return [w or lm.vocab.words[i] for w, i in zip(words, ids.tolist())]
 
-# %% ../nbs/13_language_models.ipynb #64e1ff02
+# %% ../nbs/13_language_models.ipynb #53b559e4
 def cloze(words, gen, rate=.15): # list of str; CPU generator; share
     "The words with None in the place of some, at least one."
     u = torch.rand(len(words), generator=gen)
     gone = (u <= u.min().clamp(min=rate)).tolist()
     return [None if g else w for w, g in zip(words, gone)]
 
-# %% ../nbs/13_language_models.ipynb #ce7e05d8
+# %% ../nbs/13_language_models.ipynb #a561b08d
 @torch.no_grad()
 def masked_scores(lm, texts, clozes, # `BERT` or `XLM`; lists of words; the same after `cloze`
                   rows): # function (list of texts, list of their numbers) -> what `logits` takes
@@ -316,7 +315,7 @@ def masked_scores(lm, texts, clozes, # `BERT` or `XLM`; lists of words; the same
         nats += F.cross_entropy(logits, gold, reduction='none').tolist()
     return dict(accuracy=sum(right) / len(right), nats=sum(nats) / len(nats), words=len(right))
 
-# %% ../nbs/13_language_models.ipynb #b347350c
+# %% ../nbs/13_language_models.ipynb #0d2a6b36
 def mr_words(mr): # (field, value) pairs
     "A meaning representation as words: `<food> French <near> the river`."
     words = []
@@ -330,7 +329,7 @@ def mr_words(mr): # (field, value) pairs
         raise BadInput(f'a meaning is a list of (field, value) pairs, not {mr!r}') from None
     return words
 
-# %% ../nbs/13_language_models.ipynb #3ff142a0
+# %% ../nbs/13_language_models.ipynb #1a9741e2
 class XLM(LanguageModel):
     "XLM (Conneau and Lample 2019, §3): three objectives; meaning and text are its two languages."
     network, extra, needs_mr = 'XLMWithLMHeadModel', [MASK, *MR_MARKS], True
@@ -379,7 +378,7 @@ class XLM(LanguageModel):
         rows = self.rows([(mr, with_masks(self.vocab, words, self.length - 2))])
         return fill_words(self, words, rows, seed, order)
 
-# %% ../nbs/13_language_models.ipynb #67ca556a
+# %% ../nbs/13_language_models.ipynb #e4d290d0
 @patch
 def batch(self: XLM, examples, gen): # as GPT's
     "What `forward` takes: `rows` for one objective, targets, whether self-attention is causal."
@@ -397,7 +396,7 @@ def batch(self: XLM, examples, gen): # as GPT's
     ids, targets = mask_words(ids, ids > self.vocab.pad, rates, n, n, gen)
     return ids, mask, langs, positions, targets, False
 
-# %% ../nbs/13_language_models.ipynb #ca6eee41
+# %% ../nbs/13_language_models.ipynb #8ac5bdc2
 class GPT2(GPT):
     "GPT-2 (Radford et al. 2019, §2) with a meaning as a prompt: `mr START text END`."
     network, extra, needs_mr = 'GPT2LMHeadModel', MR_MARKS, True
@@ -423,19 +422,19 @@ class GPT2(GPT):
         gens = [keyed_generator(seed, i) for i in range(n)]
         return [' '.join(continue_text(self, self.prompt(mr), gen)) for gen in gens]
 
-# %% ../nbs/13_language_models.ipynb #4a3cbf3e
+# %% ../nbs/13_language_models.ipynb #ae0686be
 def mask_tokens(words, gen, rate=.15): # list of str; CPU generator; share
     "Token masking: words become MASK."
     u = torch.rand(len(words), generator=gen).tolist()
     return [MASK if x < rate else w for w, x in zip(words, u)]
 
-# %% ../nbs/13_language_models.ipynb #ccab5ec1
+# %% ../nbs/13_language_models.ipynb #bb6f5f2b
 def delete_tokens(words, gen, rate=.15): # as above
     "Token deletion: words are removed, and nothing marks where."
     u = torch.rand(len(words), generator=gen).tolist()
     return [w for w, x in zip(words, u) if x >= rate]
 
-# %% ../nbs/13_language_models.ipynb #cadaa904
+# %% ../nbs/13_language_models.ipynb #41f351e7
 def infill_spans(words, gen, rate=.3, mean=3.): # share of the words; λ of the Poisson lengths
     "Text infilling: spans of Poisson length become one MASK each; an empty span adds a MASK."
     left, spans = round(rate * len(words)), []
@@ -452,23 +451,23 @@ def infill_spans(words, gen, rate=.3, mean=3.): # share of the words; λ of the 
             out.append(words[i + k])
     return out
 
-# %% ../nbs/13_language_models.ipynb #3c43594f
+# %% ../nbs/13_language_models.ipynb #988cc7e8
 def permute_sentences(words, gen): # list of str; CPU generator
     "Sentence permutation: the sentences in another order."
     cut = sentences(words)
     return [w for k in torch.randperm(len(cut), generator=gen).tolist() for w in cut[k]]
 
-# %% ../nbs/13_language_models.ipynb #e9d61bfb
+# %% ../nbs/13_language_models.ipynb #4240340f
 def rotate_document(words, gen): # list of str; CPU generator
     "Document rotation: the text begins at a word drawn by chance; what stood before comes last."
     k = int(torch.randint(len(words), (), generator=gen))
     return words[k:] + words[:k]
 
-# %% ../nbs/13_language_models.ipynb #d36b0d27
+# %% ../nbs/13_language_models.ipynb #1aba213c
 NOISES = dict(mask=mask_tokens, delete=delete_tokens, infill=infill_spans,
               permute=permute_sentences, rotate=rotate_document)
 
-# %% ../nbs/13_language_models.ipynb #e160ec37
+# %% ../nbs/13_language_models.ipynb #b19d8744
 class BART(LanguageModel):
     "BART (Lewis et al. 2020, §2): an encoder reads a corrupted text, a decoder writes it whole."
     network, extra = 'BartForConditionalGeneration', [MASK]
@@ -509,7 +508,7 @@ class BART(LanguageModel):
         ce = self.token_nats(ids, mask, out, out_mask).sum() / out_mask[:, 1:].sum()
         return ce, dict(ce=ce.detach())
 
-# %% ../nbs/13_language_models.ipynb #45ca3e1c
+# %% ../nbs/13_language_models.ipynb #ae5109e2
 def gap_sizes(words, n_words, most, room): # as `write` has them; number of words that fit
     "The size of each gap, None where the model decides."
     gaps = [i for i, w in enumerate(words) if w is None]
@@ -522,7 +521,7 @@ def gap_sizes(words, n_words, most, room): # as `write` has them; number of word
         raise BadInput(f'text and gaps are too long: the model holds {room} words')
     return sizes
 
-# %% ../nbs/13_language_models.ipynb #c7a37cdc
+# %% ../nbs/13_language_models.ipynb #42d4a7c0
 @patch
 def write_gap(self: BART, source, done, # encoder's states and mask; ids before the gap
               ahead, n, most, gen): # ids behind the gap; its size, or None; limit; generator
@@ -539,7 +538,7 @@ def write_gap(self: BART, source, done, # encoder's states and mask; ids before 
             break
     return [k for k in gap[:n or most] if k != v.end]
 
-# %% ../nbs/13_language_models.ipynb #21011169
+# %% ../nbs/13_language_models.ipynb #676745b3
 @patch
 @torch.no_grad()
 def write(self: BART,
@@ -565,6 +564,6 @@ def write(self: BART,
         text += [w] if w else [v.words[k] for k in new]
     return text
 
-# %% ../nbs/13_language_models.ipynb #52c04dc6
+# %% ../nbs/13_language_models.ipynb #5c6b4069
 LM_KINDS = dict(gpt=maker(GPT), bert=maker(BERT), xlm=maker(XLM),
                 gpt2=maker(GPT2), bart=maker(BART))

@@ -2,9 +2,9 @@
 
 # %% auto #0
 __all__ = ['ORACLE_PRESETS', 'ORACLES', 'ORACLE_KINDS', 'domain_grammar', 'squeeze', 'restaurant_texts', 'Spelling', 'Reader',
-           'joined', 'make_reader', 'evalb_f1', 'reader_scores', 'bracketed_texts', 'Tagger', 'Parser', 'with_labels',
-           'make_labelled_syntax', 'make_teacher', 'lm_score', 'SpacyTagger', 'StanzaTagger', 'BeneparParser',
-           'GPT2Teacher', 'Judge', 'make_judge']
+           'two_sentences', 'make_reader', 'evalb_f1', 'reader_scores', 'bracketed_texts', 'Tagger', 'Parser',
+           'with_labels', 'make_labelled_syntax', 'make_teacher', 'lm_score', 'SpacyTagger', 'StanzaTagger',
+           'BeneparParser', 'GPT2Teacher', 'Judge', 'make_judge']
 
 # %% ../nbs/12_oracles.ipynb #c28be0fb
 import math, random
@@ -235,7 +235,7 @@ def read(
     return out
 
 # %% ../nbs/12_oracles.ipynb #1b0f2e56
-def joined(a, b): # two `Annotated` -> (words, tags, chart)
+def two_sentences(a, b): # two `Annotated` -> (words, tags, chart)
     "Two sentences as one text, (S a b)."
     k, n = len(a.words), len(a.words) + len(b.words)
     return (
@@ -260,7 +260,7 @@ def make_reader(preset, examples, seed):
     if examples and not mine:
         raise BadInput('no text with tags in this half of the documents; a reader needs a treebank')
     pairs = [
-        joined(a, b)
+        two_sentences(a, b)
         for a, b in zip(mine[::3], mine[1::3])
         if getattr(a, 'source', '') == getattr(b, 'source', '')
         and len(a.words) + len(b.words) <= 45

@@ -16,19 +16,19 @@ from importlib.resources import files
 from pathlib import Path
 import torch
 from fastcore.basics import patch
-from .files import BadInput, bar, parse_json, read_lines, read_text, rows_begun
+from .files import BadInput, RowFile, bar, parse_json, read_lines, read_text
 from .corpora import load_corpus, tokenise
 from .ngram import KneserNey
 from .checkpoints import weights_home
 from .data import MAX_WORDS, Vocab
 from .training import keyed_generator
 from .sampling import mbr
-from .guidance import ClassifierGuidance, JointClassifier, NoisyClassifier
-from .guidance import joined, parts_of
+from .guidance import ClassifierGuidance, JointClassifier, NoisyClassifier, joined
 from .controls import Infill, Length, SemanticContent, contains
 from .syntax import PartsOfSpeech, Syntactic, SyntaxOnLatents, SyntaxSpan
 from .syntax import SyntaxTree, split_task, syntax_reader
 from .oracles import lm_score, make_judge
+from .baselines import parts_of
 from .infilling import LeftOnly
 
 # %% ../nbs/16_reproduction.ipynb #f1455053
@@ -665,25 +665,20 @@ def run_job(
     wanted, (i, N) = job_targets(task, P, seed, writer), shard
     controls = [c for _, c, _ in wanted]
     guide = guide_for(controls, method, lm, model) if method in METHODS else None
-    settings = dict(task=task, method=method, seed=seed, steps=steps)
-    settings['model'] = writer.model if writer else model
     targets = [c.text if task == 'infill' else t for t, c, _ in wanted]
-    begun = lambda f: rows_begun(f, targets, P['n'], **settings)
-    rows = {}
-    if N > 1: path = path.with_suffix(f'.{i}of{N}.jsonl')
-    else:
-        for f in path.parent.glob(f'{path.stem}.*of*.jsonl'): rows |= begun(f)
-    rows |= begun(path)
-    todo = [j for j in range(i, len(wanted), N) if j not in rows]
+    if N > 1: path, beside = path.with_suffix(f'.{i}of{N}.jsonl'), ()
+    else: beside = path.parent.glob(f'{path.stem}.*of*.jsonl')
+    model = writer.model if writer else model
+    rows = RowFile(
+        path, targets, P['n'], None, beside,
+        task=task, method=method, model=model, seed=seed, steps=steps
+    )
+    def emit(j, texts, seconds): rows.add(j, job_row(wanted[j], texts, task, seconds=seconds))
+    todo = rows.todo(i, N)
     progress = bar(len(todo), task) if todo else None
-    with open(path, 'a', encoding='utf8') as f:
-        def emit(j, texts, seconds):
-            rows[j] = job_row(wanted[j], texts, seconds=seconds, number=j, **settings)
-            f.write(json.dumps(rows[j], ensure_ascii=False) + '\n')
-            f.flush()
-        if writer: run_writer(writer, controls, P['n'], todo, emit, seed, progress=progress)
-        else: run_targets(lm, controls, P['n'], todo, emit, seed, steps, 64, progress, guide=guide)
-    return [rows[j] for j in range(i, len(wanted), N)]
+    if writer: run_writer(writer, controls, P['n'], todo, emit, seed, progress=progress)
+    else: run_targets(lm, controls, P['n'], todo, emit, seed, steps, 64, progress, guide=guide)
+    return [rows.done[j] for j in range(i, len(wanted), N)]
 
 # %% ../nbs/16_reproduction.ipynb #076ba1ea
 def landmark(task, method, targets, texts, judge): # texts: a list a target

@@ -3,8 +3,8 @@
 # %% auto #0
 __all__ = ['LOOPS', 'SAME', 'finished', 'matrix_peak', 'pass_flops', 'Loop', 'random_texts', 'PackedTexts', 'make_packed',
            'read_size', 'sized', 'Steps', 'GraphSteps', 'step_flops', 'time_steps', 'make_steps', 'spread', 'race',
-           'ReleasedGuide', 'released_texts', 'our_texts', 'merge_rows', 'write_task', 'shard_model', 'fit_sharded',
-           'bf16_pays', 'device_name', 'kept_bytes', 'growth']
+           'ReleasedGuide', 'released_texts', 'our_texts', 'merge_rows', 'own_guide', 'write_task', 'shard_model',
+           'fit_sharded', 'bf16_pays', 'device_name', 'kept_bytes', 'growth']
 
 # %% ../nbs/18_scale.ipynb #d7deb208
 import json, math, platform, statistics, time
@@ -12,15 +12,16 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 import torch
 from torch import nn
-from .files import BadInput, read_rows, rows_begun, write_atomic
+from .files import BadInput, RowFile, read_rows, write_atomic
 from .data import Batches, SPECIALS, pad_batch
 from .denoiser import DiffusionLM, diffusion_lm
 from .training import MODEL_KINDS, MODEL_PRESETS, PAPER, ema_update, fitting_texts
 from .training import keyed_generator, learning_rate, send
-from .guidance import ClassifierGuidance, parts_of
+from .guidance import ClassifierGuidance
 from .syntax import Syntactic, syntax_reader
-from .reproduction import pick, read_targets, run_targets, shipped_targets
-from .reproduction import guide_for
+from .baselines import parts_of
+from .reproduction import guide_for, pick, read_targets, run_targets
+from .reproduction import shipped_targets
 
 # %% ../nbs/18_scale.ipynb #96bb2aec
 def finished(device): # `torch.device`, or its name
@@ -485,82 +486,47 @@ def merge_rows(
     write_atomic(out, ''.join(json.dumps(rows[j], ensure_ascii=False) + '\n' for j in sorted(rows)))
     return len(rows)
 
+# %% ../nbs/18_scale.ipynb #423a311c
+def own_guide(controls, method, lm, model, folders): # as in `write_task`; {'syntax': folder, …}
+    "The guide of a method, with classifiers that are not shipped."
+    syntax = [p for c in controls for p in parts_of(c) if isinstance(p, Syntactic)]
+    for p in syntax:
+        if 'syntax' in folders: p.given = syntax_reader(str(folders['syntax']))
+    return guide_for(controls, method, lm, model, None if syntax else folders.get('semantic'))
+
 # %% ../nbs/18_scale.ipynb #ecd36c80
 def write_task(
     lm, # `DiffusionLM`
     task, # free, or as in `dlm-control`
     out, # JSONL file
     method='diffusion',
-    targets=200,
-    n=50, # targets, drawn as in chapter 16; texts a target
+    targets=200, # how many, drawn as in chapter 16
+    n=50, # texts a target
     steps=50,
     seed=0,
-    model='e2e',
-    # model: its name in the rows; folders {'semantic': …, 'syntax': …} where they are not shipped
-    classifiers=None,
+    model='e2e', # its name in the rows
+    classifiers=None, # folders {'semantic': …, 'syntax': …} where they are not shipped
     block=None, # texts between two rows that are written
     batch_size=None, # texts at once
     check=None, # called after each block; may raise to stop
     wanted=None, # list of (target, Control), in place of the shipped ones
     **kwargs, # solver, clamp, …: of `sample_many`
 ):
-    """The rows of one task of the protocol; a file that was cut off is gone on with -> number of
-    rows.
-    """
-    gpu, folders = lm.device.type == 'cuda', classifiers or {}
-    if wanted is None:
-        wanted = (
-            [(None, None)] * targets
-            if task == 'free'
-            else pick(read_targets(shipped_targets(task), task), targets, seed)
-        )
+    "The rows of one task of the protocol, resumed if they were cut off -> number of rows."
+    gpu = lm.device.type == 'cuda'
+    if wanted is None and task == 'free': wanted = [(None, None)] * targets
+    if wanted is None: wanted = pick(read_targets(shipped_targets(task), task), targets, seed)
     controls = [c for _, c in wanted]
-    for c in controls:
-        for p in parts_of(c):
-            if isinstance(p, Syntactic) and 'syntax' in folders:
-                p.given = syntax_reader(str(folders['syntax']))
-    syntax = any(isinstance(p, Syntactic) for c in controls for p in parts_of(c))
-    own = None if syntax else folders.get('semantic')
-    guide = guide_for(controls, method, lm, model, own)
+    guide = own_guide(controls, method, lm, model, classifiers or {})
     settings = dict(task=task, method=method, model=model, seed=seed, steps=steps)
-    have = rows_begun(out, [t for t, _ in wanted], n, **settings)
-    todo = [j for j in range(len(wanted)) if j not in have]
-    with open(out, 'a', encoding='utf8') as f:
-
-        def emit(j, texts, seconds):
-            f.write(
-                json.dumps(
-                    dict(
-                        task=task,
-                        target=wanted[j][0],
-                        texts=texts,
-                        seconds=round(seconds, 4),
-                        method=method,
-                        model=model,
-                        number=j,
-                        seed=seed,
-                        steps=steps,
-                    ),
-                    ensure_ascii=False,
-                )
-                + '\n'
-            )
-            f.flush()
-
-        run_targets(
-            lm,
-            controls,
-            n,
-            todo,
-            emit,
-            seed,
-            steps,
-            block=block or (4096 if gpu else 64),
-            batch_size=batch_size or (512 if gpu else None),
-            progress=check and (lambda done, all: check()),
-            guide=guide,
-            **kwargs,
-        )
+    rows = RowFile(out, [t for t, _ in wanted], n, **settings)
+    def emit(j, texts, seconds):
+        rows.add(j, dict(target=wanted[j][0], texts=texts, seconds=round(seconds, 4)))
+    run_targets(
+        lm, controls, n, rows.todo(), emit, seed, steps, block or (4096 if gpu else 64),
+        progress=check and (lambda done, all: check()),
+        batch_size=batch_size or (512 if gpu else None), guide=guide, **kwargs
+    )
     return len(wanted)
 
 # %% ../nbs/18_scale.ipynb #abc4d031

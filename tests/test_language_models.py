@@ -1,17 +1,28 @@
 "The models around diffusion: what they read, what they are asked for, what they write."
-import math
+import importlib.util
 from dataclasses import replace
+from pathlib import Path
 import pytest, torch
 from diffusion_lm_nb import BadInput
-from diffusion_lm_nb.grammar import Example, Grammar
+from diffusion_lm_nb.grammar import Example
 from diffusion_lm_nb.corpora import load_corpus
-from diffusion_lm_nb.data import Vocab, pad_batch
+from diffusion_lm_nb.data import Vocab
 from diffusion_lm_nb.language_models import (
-    BART, Classifier, MASK, NOISES, XLM, continue_text, few_labels, fill_rows, gap_nats,
-    hidden_scores, hide, infill_spans, input_forms, mask_words, mr_words, published, rating,
+    BART, LM_PRESETS, MASK, NOISES, XLM, cloze, continue_text, fill_rows, infill_spans,
+    mask_words, masked_scores, mr_words,
 )
 from diffusion_lm_nb.training import fit, keyed_generator
 from diffusion_lm_nb.commands import KINDS, PRESETS
+
+def script(name): # what measures, a module of scripts/
+    path = Path(__file__).parents[1]/'scripts'/f'{name}.py'
+    spec = importlib.util.spec_from_file_location(f'scripts_{name}', path)
+    module = importlib.util.module_from_spec(spec)
+    spec.loader.exec_module(module)
+    return module
+
+measure = script('language_models')
+Classifier, few_labels, rating = measure.Classifier, measure.few_labels, measure.rating
 
 SMALL = dict(width=32, layers=2, heads=2, dropout=0.)
 SENTENCE = 'The Eagle is a cheap pub near the river .'.split()
@@ -101,15 +112,6 @@ def test_padding_changes_nothing(nets):
 
 # --- what is asked for
 
-def test_gpt_forms():
-    assert input_forms('classification', ['a']) == [['START', 'a', 'EXTRACT']]
-    assert input_forms('entailment', ['a'], ['b']) == [['START', 'a', 'DELIM', 'b', 'EXTRACT']]
-    assert input_forms('similarity', ['a'], ['b']) == [
-        ['START', *x, 'EXTRACT'] for x in (('a', 'DELIM', 'b'), ('b', 'DELIM', 'a'))
-    ]
-    with pytest.raises(BadInput, match='no task'):
-        input_forms('poetry', ['a'], ['b'])
-
 def test_masking_is_80_10_10():
     ids = torch.randint(4, 50, (400, 200), generator=keyed_generator(0))
     seen, targets = mask_words(ids, ids > 10, 0.15, 50, 50, keyed_generator(1))
@@ -153,7 +155,7 @@ def test_positions_begin_again_in_the_second_language(nets):
         and not mask[1, 5:].any()
     )
 
-def test_meanings_stay_readable_where_texts_are_hidden(corpus):
+def test_meanings_stay_readable_where_texts_are_masked(corpus):
     lm = XLM(Vocab.from_texts([e.words for e in corpus], 0).words, 'tlm', gaps=1.0, **SMALL)
     shares = []
     for k in range(30):
@@ -301,10 +303,10 @@ def test_open_gap_ends_where_the_text_goes_on(nets, monkeypatch):
     monkeypatch.setattr(lms, 'draw_word', lambda logits, banned, gen: v.ids[next(want)])
     assert bart.write(SENTENCE[:4] + [None] + SENTENCE[6:]) == SENTENCE
 
-def test_hidden_scores_ask_for_hidden_words_only(nets):
+def test_masked_scores_ask_for_masked_words_only(nets):
     holes = [[None if i in (4, 8) else w for i, w in enumerate(SENTENCE)]]
     rows = lambda t, _: nets['bert'].rows([(w, None) for w in t])
-    r = hidden_scores(nets['bert'], [SENTENCE], holes, rows)
+    r = masked_scores(nets['bert'], [SENTENCE], holes, rows)
     logp = (
         nets['bert']
         .logits(*rows([[MASK if w is None else w for w in holes[0]]], [0]))[
@@ -323,7 +325,7 @@ def test_hidden_scores_ask_for_hidden_words_only(nets):
     )
 
 def test_gap_nats_count_the_gap_only(nets):
-    r = gap_nats(nets['bart'], [SENTENCE], [(4, 2)])
+    r = measure.gap_nats(nets['bart'], [SENTENCE], [(4, 2)])
     each = nets['bart'].token_nats(
         *nets['bart'].rows([(SENTENCE[:4] + [MASK] + SENTENCE[6:], SENTENCE)])
     )[0]
@@ -333,18 +335,20 @@ def test_gap_nats_count_the_gap_only(nets):
 
 def test_classifier_begins_where_the_language_model_ended(nets):
     for name in ('gpt', 'bert'):
-        c = Classifier.from_lm(nets[name], ['a', 'b']).eval()
+        c = Classifier(nets[name], ['a', 'b']).eval()
         own = dict(c.lm.named_parameters())
         assert all(torch.equal(own[k][:len(p)], p) for k, p in nets[name].named_parameters())
         assert len(c.predict([SENTENCE, OTHER])) == 2
 
 def test_auxiliary_loss_is_weighed(nets):
     for aux in (0.0, 0.5, 2.0):
-        c = Classifier.from_lm(nets['gpt'], ['a', 'b'], aux).eval()
-        total, parts = c(*c.rows([SENTENCE]), torch.tensor([0]))
-        assert abs(total - parts['l2'] - aux * parts['l1']) < 1e-5 and (parts['l1'] > 0) == (
-            aux > 0
-        )
+        c = Classifier(nets['gpt'], ['a', 'b'], aux).eval()
+        ids, mask = c.rows([SENTENCE])
+        assert [c.lm.vocab.words[i] for i in ids[0]] == ['START', *SENTENCE, 'EXTRACT']
+        total, parts = c(ids, mask, torch.tensor([0]))
+        assert abs(total - parts['l2'] - aux * parts['l1']) < 1e-5
+        assert abs(parts['l2'] + c.logits(ids, mask).log_softmax(-1)[0, 0]) < 1e-5
+        assert abs(parts['l1'] - (aux > 0) * c.lm.token_nats(ids, mask).mean()) < 1e-4
 
 def test_few_labels_are_balanced(corpus):
     few = few_labels(corpus, rating, 5, 0)
@@ -354,6 +358,13 @@ def test_few_labels_are_balanced(corpus):
     assert few == few_labels(corpus, rating, 5, 0) != few_labels(corpus, rating, 5, 1)
 
 # --- batches, saving, complaints
+
+@pytest.mark.parametrize('name', LM_PRESETS)
+def test_every_preset_makes_a_model(name, corpus):
+    p = LM_PRESETS[name]
+    p = replace(p, model=p.model | SMALL, batch_size=8, min_count=0)
+    model, at = KINDS[p.kind](p, corpus, 0)
+    assert float(model(*at(0))[0].detach()) > 0
 
 @pytest.mark.parametrize('name', NAMES)
 def test_batch_is_a_function_of_the_step(name, corpus):
@@ -394,9 +405,9 @@ def test_saved_and_loaded(name, nets, tmp_path):
 def test_shipped_translation_model_uses_the_meaning():
     held_out = load_corpus('grammar', 'test')[:60]
     words = [e.words for e in held_out]
-    holes = [hide(w, keyed_generator(0, i)) for i, w in enumerate(words)]
+    holes = [cloze(w, keyed_generator(0, i)) for i, w in enumerate(words)]
     nats = {
-        (n, see): hidden_scores(
+        (n, see): masked_scores(
             lm,
             words,
             holes,
@@ -425,8 +436,7 @@ def test_shipped_translation_model_uses_the_meaning():
         (lambda n: n['bart'].write(['a'] * 60 + [None]), 'too long'),
         (lambda n: XLM(n['gpt'].vocab.words, 'xyz'), 'no objective'),
         (lambda n: BART(n['gpt'].vocab.words, 'melt'), 'no noise'),
-        (lambda n: Classifier('elmo', {}, ['a']), 'no body'),
-        (lambda n: published('elmo'), 'no published model'),
+        (lambda n: Classifier(n['xlm'], ['a']), 'no classifier'),
     ],
 )
 def test_complaints(nets, wrong, words):
@@ -440,8 +450,8 @@ def test_texts_without_meanings_are_refused(corpus):
         with pytest.raises(BadInput, match='meaning representations'):
             KINDS[name](PRESETS[f'grammar-{name}'], bare, 0)
 
-def test_one_word_at_least_is_hidden():
+def test_a_cloze_masks_one_word_at_least():
     "Also where the smallest number drawn is far above the rate."
-    for i in range(200): assert None in hide('a b c'.split(), keyed_generator(0, i))
-    many = [w for i in range(100) for w in hide(['w'] * 60, keyed_generator(1, i))]
+    for i in range(200): assert None in cloze('a b c'.split(), keyed_generator(0, i))
+    many = [w for i in range(100) for w in cloze(['w'] * 60, keyed_generator(1, i))]
     assert .13 < many.count(None) / len(many) < .17
