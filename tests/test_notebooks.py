@@ -1,7 +1,7 @@
 "Every notebook runs with no corpus and no network, and what is committed of it is fit to be read."
-import ast, json, os, re, subprocess, sys
+import ast, json, os, re, shutil, subprocess, sys
 from pathlib import Path
-import pytest
+import pytest, torch
 
 repo = Path(__file__).parents[1]
 notebooks = sorted(
@@ -39,15 +39,50 @@ def shows(
         and not source.rstrip().endswith(';')
     )
 
+NUMBER = re.compile(r'[-−+]?\d+(?:[.,]\d+)*(?:e[-+]?\d+)?')
+
+def printed(cell): # -> text that a reader sees under a cell, figures left out
+    parts = []
+    for o in cell.get('outputs', []):
+        parts += [''.join(o.get('text', '')), ''.join(o.get('data', {}).get('text/plain', ''))]
+    text = '\n'.join(p for p in parts if p and not re.match(r'<Figure|<matplotlib|\[?<', p))
+    return re.sub(r'0x[0-9a-f]{6,}', '0x', text)
+
+def alike(a, b): # equal words; numbers within 2 %, or within 2 of the last digit shown
+    if NUMBER.sub('#', a).split() != NUMBER.sub('#', b).split(): return False
+    for x, y in zip(NUMBER.findall(a), NUMBER.findall(b)):
+        if x == y: continue
+        u, v = (float(n.replace('−', '-').replace(',', '')) for n in (x, y))
+        digits = len(x.partition('.')[2].partition('e')[0])
+        if abs(u - v) > max(.02 * max(abs(u), abs(v)), 2.01 * 10. ** -digits): return False
+    return True
+
 @each
 def test_runs(notebook, tmp_path):
+    "A fresh run ends well, and prints what is saved; cells marked `#| varies` print times and the like."
+    for name in ('pyproject.toml', 'settings.ini'): shutil.copy(repo/name, tmp_path)
+    for name in ('results', 'tests'): (tmp_path/name).symlink_to(repo/name)
+    copy = tmp_path/notebook
+    copy.parent.mkdir(parents=True)
+    shutil.copy(repo/notebook, copy)
     env = {k: v for k, v in os.environ.items() if k != 'DLM_DATA'}
-    env |= dict(
-        OMP_NUM_THREADS='1', HF_HUB_OFFLINE='1', HF_HOME=str(tmp_path), PYTHONPATH=str(repo)
-    )
-    command = [Path(sys.executable).with_name('nbdev-test'), notebook]
-    done = subprocess.run(command, cwd=repo, env=env, timeout=300, capture_output=True, text=True)
+    home = str(tmp_path/'hub')
+    env |= dict(OMP_NUM_THREADS='1', HF_HUB_OFFLINE='1', HF_HOME=home, PYTHONPATH=str(repo))
+    command = [Path(sys.executable).with_name('nbdev-test'), '--save', notebook]
+    done = subprocess.run(command, cwd=tmp_path, env=env, timeout=400, capture_output=True, text=True)
     assert done.returncode == 0 and 'Success.' in done.stdout, (done.stdout + done.stderr)[-4000:]
+    kept = json.loads((repo/'tests/golden.json').read_text())['machine']
+    here = dict(torch=torch.__version__.split('+')[0], cpu=torch.backends.cpu.get_cpu_capability())
+    if kept != here: return                     # another kind of CPU may print other digits
+    for old, new in zip(cells(notebook), json.loads(copy.read_text(encoding='utf8'))['cells']):
+        if old['cell_type'] != 'code' or '#| varies' in ''.join(old['source']): continue
+        a, b = printed(old), printed(new)
+        assert alike(a, b), f'saved:\n{a[:1500]}\nfresh:\n{b[:1500]}\nunder:\n{"".join(old["source"])[:500]}'
+
+def test_a_stale_output_is_seen():
+    assert alike('loss 1.234, 12 of 16', 'loss 1.235, 12 of 16') and alike('a  b', 'a b')
+    for a, b in (('loss 1.23', 'loss 1.33'), ('12 of 16', '15 of 16'), ('a pub', 'a bar')):
+        assert not alike(a, b)
 
 @each
 def test_outputs_are_there(notebook):
