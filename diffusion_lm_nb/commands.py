@@ -6,8 +6,8 @@ __all__ = ['dlm_pack', 'KINDS', 'PRESETS', 'dlm_train', 'dlm_sample', 'dlm_nll',
            'plot_log', 'training_texts', 'check_numbers', 'chosen_preset', 'compile_network', 'run_settings',
            'say_what', 'finish_run', 'train', 'sample_texts', 'measure_nll', 'make_baseline', 'check_options',
            'check_method', 'check_targets', 'write_rows', 'control_texts', 'wanted_items', 'check_gaps', 'infill_texts',
-           'evaluate_file', 'say', 'chosen_methods', 'chosen_tasks', 'made_folder', 'check_shipped', 'can',
-           'Reproduction', 'hardware_of', 'sample_of', 'reproduce']
+           'evaluate_file', 'chosen_methods', 'chosen_tasks', 'made_folder', 'check_shipped', 'can', 'Reproduction',
+           'hardware_of', 'sample_of', 'reproduce']
 
 # %% ../nbs/H_commands.ipynb #b0b1e279
 import json, math, os, platform, sys, time, zlib
@@ -40,7 +40,7 @@ from .reproduction import guide_for, infill_row, landmarks, read_items
 from .reproduction import read_targets, run_job, run_targets, run_writer
 from .reproduction import shipped_targets, target_control
 from .report import headline, report_html, report_table, shown
-from .bench import bench
+from .bench import bench, say
 
 # %% ../nbs/H_commands.ipynb #2d3fa0fc
 def pack_file(corpus: str, # e2e, roc, grammar, or the path of a text, CSV or JSONL file
@@ -552,11 +552,6 @@ def evaluate_file(
 
 # %% ../nbs/H_commands.ipynb #25f6aa26
 dlm_evaluate = command(evaluate_file, pos=['file'])
-
-# %% ../nbs/H_commands.ipynb #46954f1e
-def say(text):
-    "A line on stderr."
-    print(text, file=sys.stderr, flush=True)
 
 # %% ../nbs/H_commands.ipynb #765421cd
 def chosen_methods(text): # names joined by commas; all: every tuned one

@@ -24,11 +24,11 @@ from .data import MAX_WORDS, Vocab
 from .training import keyed_generator
 from .sampling import mbr
 from .guidance import ClassifierGuidance, JointClassifier, NoisyClassifier, joined
+from .guidance import parts_of
 from .controls import Infill, Length, SemanticContent, contains
 from .syntax import PartsOfSpeech, Syntactic, SyntaxOnLatents, SyntaxSpan
 from .syntax import SyntaxTree, split_task, syntax_reader
 from .oracles import lm_score, make_judge
-from .baselines import parts_of
 from .infilling import LeftOnly
 
 # %% ../nbs/16_reproduction.ipynb #f1455053

@@ -4,7 +4,8 @@
 __all__ = ['LOOPS', 'SAME', 'finished', 'matrix_peak', 'pass_flops', 'Loop', 'random_texts', 'PackedTexts', 'make_packed',
            'read_size', 'sized', 'Steps', 'GraphSteps', 'step_flops', 'time_steps', 'make_steps', 'spread', 'race',
            'ReleasedGuide', 'released_texts', 'our_texts', 'merge_rows', 'own_guide', 'write_task', 'shard_model',
-           'fit_sharded', 'bf16_pays', 'device_name', 'kept_bytes', 'growth']
+           'fit_sharded', 'bf16_pays', 'device_name', 'kept_bytes', 'peaks_of', 'grown_sizes', 'grown_step',
+           'line_through', 'growth']
 
 # %% ../nbs/18_scale.ipynb #d7deb208
 import json, math, platform, statistics, time
@@ -17,9 +18,8 @@ from .data import Batches, SPECIALS, pad_batch
 from .denoiser import DiffusionLM, diffusion_lm
 from .training import MODEL_KINDS, MODEL_PRESETS, PAPER, ema_update, fitting_texts
 from .training import keyed_generator, learning_rate, send
-from .guidance import ClassifierGuidance
+from .guidance import ClassifierGuidance, parts_of
 from .syntax import Syntactic, syntax_reader
-from .baselines import parts_of
 from .reproduction import guide_for, pick, read_targets, run_targets
 from .reproduction import shipped_targets
 
@@ -618,100 +618,76 @@ def kept_bytes(lm, rows, length, bf16=False): # `DiffusionLM`; of a batch of ful
         loss = lm(ids, mask, keyed_generator(0, 1))[0]
     return sum(kept.values())
 
+# %% ../nbs/18_scale.ipynb #9362a6b8
+def peaks_of(device, quick=False, seconds=1.0): # name; a small matrix; how long to try
+    "The fastest matrix product in 32 and in 16 bits, operations a second."
+    n, seconds = (256, .05) if quick else (None, seconds)
+    types = dict(float32=torch.float32, bf16=torch.bfloat16)
+    return {name: matrix_peak(device, t, n, seconds) for name, t in types.items()}
+
+# %% ../nbs/18_scale.ipynb #e941a9b9
+def grown_sizes(device, quick): # as in `growth`
+    "One size after the other is changed, the others being held; a list of dicts, each once."
+    start = dict(layers=4, width=192, rows=16, length=32, words=821)
+    if device == 'cuda': start = dict(layers=12, width=768, rows=64, length=64, words=821)
+    if quick: start = dict(layers=2, width=32, rows=4, length=16, words=100)
+    grid = dict(
+        layers=(.5, 1, 2), width=(.5, 1, 2), rows=(.25, 1, 4), length=(.5, 1, 2, 4),
+        words=(.5, 1, 4, 10)
+    )
+    out = []
+    for name, factors in grid.items():
+        for f in factors:
+            size = start | {name: int(start[name] * f)}
+            if size not in out: out.append(size)
+    return out
+
+# %% ../nbs/18_scale.ipynb #b7090184
+def grown_step(size, device, bf16, seconds): # of `grown_sizes`; name; 16 bits?; to measure
+    "Seconds, operations, bytes kept and parameters of a training step of that size: a row."
+    words = SPECIALS + [f'w{i}' for i in range(size['words'] - len(SPECIALS))]
+    shape = dict(length=size['length'], width=size['width'], layers=size['layers'])
+    heads = max(1, size['width'] // 64)
+    lm = DiffusionLM(words, **shape, heads=heads, dropout=0.).to(device).train()
+    ids = torch.randint(len(SPECIALS), size['words'], (size['rows'], size['length']), device=device)
+    mask = torch.ones_like(ids, dtype=torch.bool)
+    opt = torch.optim.AdamW(lm.parameters(), fused=device == 'cuda' or None)
+    def step(k):
+        opt.zero_grad()
+        with torch.autocast(lm.device.type, torch.bfloat16, enabled=bf16):
+            loss, _ = lm(ids, mask, send(keyed_generator(0, k), lm.device))
+        loss.backward()
+        opt.step()
+    for k in range(2): step(k)
+    begun, times = finished(device), []
+    while len(times) % 2 or not times or finished(device) - begun < seconds:  # with and without the second pass
+        now = finished(device)
+        step(len(times))
+        times.append(finished(device) - now)
+    rows, length = size['rows'], size['length']
+    return size | dict(
+        seconds=sum(times) / len(times), flops=step_flops(lm, rows, length),
+        bytes=kept_bytes(lm, rows, length, bf16), parameters=sum(p.numel() for p in lm.parameters())
+    )
+
+# %% ../nbs/18_scale.ipynb #77d4b05b
+def line_through(rows): # of `growth`
+    "seconds = constant + operations / rate, by least squares of the relative errors."
+    t, x = (torch.tensor([r[k] for r in rows]).double() for k in ('seconds', 'flops'))
+    A = torch.stack([1 / t, x / t], 1)
+    constant, slope = torch.linalg.lstsq(A, torch.ones(len(t), 1).double()).solution[:, 0].tolist()
+    error = ((constant + slope * x) / t - 1).abs().median().item()
+    return dict(constant=constant, rate=1 / slope, error=error)
+
 # %% ../nbs/18_scale.ipynb #3b0e4ee4
 def growth(device='cpu', quick=False, seconds=1.0): # name; tiny sizes; … of a measurement
-    """A training step at many sizes -> rows with seconds, operations and bytes kept, and the fit
-    `seconds = constant + operations / rate`.
-    """
-    start = (
-        dict(layers=2, width=32, rows=4, length=16, words=100)
-        if quick
-        else (
-            dict(layers=12, width=768, rows=64, length=64, words=821)
-            if device == 'cuda'
-            else dict(layers=4, width=192, rows=16, length=32, words=821)
-        )
-    )
-    grid = dict(
-        layers=(0.5, 1, 2),
-        width=(0.5, 1, 2),
-        rows=(0.25, 1, 4),
-        length=(0.5, 1, 2, 4),
-        words=(0.5, 1, 4, 10),
-    )
-    settings = [
-        dict(t)
-        for t in dict.fromkeys(
-            tuple((start | {k: int(start[k] * f)}).items()) for k, fs in grid.items() for f in fs
-        )
-    ]
-    peaks = {
-        k: matrix_peak(device, d, 256 if quick else None, 0.05 if quick else 1.0)
-        for k, d in (('float32', torch.float32), ('bf16', torch.bfloat16))
-    }
-    bf16, rows = bf16_pays(peaks), []
-    for s in settings:
-        lm = (
-            DiffusionLM(
-                SPECIALS + [f'w{i}' for i in range(s['words'] - 4)],
-                length=s['length'],
-                width=s['width'],
-                layers=s['layers'],
-                heads=max(1, s['width'] // 64),
-                dropout=0.0,
-            )
-            .to(device)
-            .train()
-        )
-        ids = torch.randint(len(SPECIALS), s['words'], (s['rows'], s['length']), device=device)
-        mask, opt, times = (
-            torch.ones_like(ids, dtype=torch.bool),
-            torch.optim.AdamW(lm.parameters(), fused=device == 'cuda' or None),
-            [],
-        )
-
-        def step(k):
-            opt.zero_grad()
-            with torch.autocast(lm.device.type, torch.bfloat16, enabled=bf16):
-                loss = lm(ids, mask, send(keyed_generator(0, k), lm.device))[0]
-            loss.backward()
-            opt.step()
-
-        for k in range(2):
-            step(k)
-        begun = finished(device)
-        while (
-            not times or finished(device) - begun < (0.02 if quick else seconds) or len(times) % 2
-        ): # both sides of the coin
-            now = finished(device)
-            step(len(times))
-            times.append(finished(device) - now)
-        rows.append(
-            s
-            | dict(
-                seconds=sum(times) / len(times),
-                flops=step_flops(lm, s['rows'], s['length']),
-                bytes=kept_bytes(lm, s['rows'], s['length'], bf16),
-                parameters=sum(p.numel() for p in lm.parameters()),
-            )
-        )
-    t, x = (torch.tensor([r[k] for r in rows]).double() for k in ('seconds', 'flops'))
-    constant, slope = (
-        torch.linalg.lstsq(torch.stack([1 / t, x / t], 1), torch.ones(len(t), 1).double())
-        .solution[:, 0]
-        .tolist()
-    )
-    error = ((constant + slope * x) / t - 1).abs().median().item()
+    "A training step at many sizes: rows with seconds, operations and bytes, and a fitted line."
+    peaks = peaks_of(device, quick)
+    bf16 = bf16_pays(peaks)
+    rows = [grown_step(s, device, bf16, .02 if quick else seconds) for s in grown_sizes(device, quick)]
+    fit = line_through(rows)
+    fit['of_peak'] = fit['rate'] / peaks['bf16' if bf16 else 'float32']
     return dict(
-        rows=rows,
-        peaks=peaks,
-        bf16=bf16,
-        fit=dict(
-            constant=constant,
-            rate=1 / slope,
-            of_peak=1 / slope / peaks['bf16' if bf16 else 'float32'],
-            error=error,
-        ),
-        hardware=device_name(device),
-        torch=torch.__version__,
+        rows=rows, peaks=peaks, bf16=bf16, fit=fit, hardware=device_name(device),
+        torch=torch.__version__
     )
