@@ -19,8 +19,8 @@ from .checkpoints import weights_home
 from .training import keyed_generator
 from .sampling import load_model, make_solver
 from .guidance import NoisyClassifier
-from .controls import SemanticContent
-from .reproduction import PAPER_GUIDANCE, distinct, fluency
+from .controls import SemanticContent, distinct
+from .reproduction import PAPER_GUIDANCE, fluency
 from .scale import LOOPS, Loop, ReleasedGuide, bf16_pays, device_name, finished
 from .scale import make_steps, our_texts, peaks_of, race, random_texts, read_size
 from .scale import released_texts, sized, spread, time_steps
@@ -64,13 +64,12 @@ def bench_wishes(lm, labels, n, seed=0): # labels of a classifier; how many
 # %% ../nbs/G_bench.ipynb #5d965fec
 def quality(controls, texts): # a list; a list of lists of texts
     "Success, the teacher's perplexity, and distinct-4."
-    words = [[t.split() for t in ts] for ts in texts]
-    flat = [w for ws in words for w in ws]
-    return dict(
-        success=sum(c.check(w) for c, ws in zip(controls, words) for w in ws) / len(flat),
-        lm_score=fluency(flat),
-        distinct4=distinct(flat),
-    )
+    words, hits = [], 0
+    for c, own in zip(controls, texts):
+        for t in own:
+            words.append(t.split())
+            hits += c.check(words[-1])
+    return dict(success=hits / len(words), lm_score=fluency(words), distinct4=distinct(words))
 
 # %% ../nbs/G_bench.ipynb #0153552c
 MEMORY_JOBS = {}

@@ -4,10 +4,10 @@
 __all__ = ['dlm_pack', 'KINDS', 'PRESETS', 'dlm_train', 'dlm_sample', 'dlm_nll', 'KIND_NAMES', 'MAKERS', 'TUNED', 'BASELINES',
            'INFILLERS', 'dlm_control', 'dlm_infill', 'dlm_evaluate', 'dlm_reproduce', 'dlm_bench', 'pack_file',
            'plot_log', 'training_texts', 'check_numbers', 'chosen_preset', 'compile_network', 'run_settings',
-           'say_what', 'finish_run', 'train', 'sample_texts', 'measure_nll', 'make_baseline', 'check_options',
-           'check_method', 'check_targets', 'write_rows', 'control_texts', 'wanted_items', 'check_gaps', 'infill_texts',
-           'evaluate_file', 'chosen_methods', 'chosen_tasks', 'made_folder', 'check_shipped', 'can', 'Reproduction',
-           'hardware_of', 'sample_of', 'reproduce']
+           'say_what', 'finish_run', 'train', 'sample_texts', 'measure_nll', 'make_baseline', 'methods_that',
+           'check_options', 'check_method', 'check_targets', 'write_rows', 'control_texts', 'wanted_items',
+           'check_gaps', 'infill_texts', 'evaluate_file', 'chosen_methods', 'chosen_tasks', 'made_folder',
+           'check_shipped', 'can', 'Reproduction', 'hardware_of', 'sample_of', 'reproduce']
 
 # %% ../nbs/H_commands.ipynb #b0b1e279
 import json, math, os, platform, sys, time, zlib
@@ -88,7 +88,8 @@ def check_numbers(steps, batch_size, minutes, accumulate, seed, min_count): # as
     for name, v in more.items():
         if v is not None and not v > 0:
             raise BadInput(f'--{name.replace("_", "-")} must be more than 0, not {v}')
-    if not 0 <= seed < 2 ** 31: raise BadInput(f'--seed must be from 0 to {2 ** 31 - 1}, not {seed}')
+    if not 0 <= seed < 2 ** 31:
+        raise BadInput(f'--seed must be from 0 to {2 ** 31 - 1}, not {seed}')
     if min_count is not None and min_count < 0:
         raise BadInput(f'--min-count must not be negative, got {min_count}')
 
@@ -137,12 +138,15 @@ def say_what(name, preset, model, examples): # as in `run_settings`
 def finish_run(model, preset, log, out): # rows of `fit`; folder
     "Write weights, log and the picture of the loss, and say where they are."
     save_model(model.cpu(), out)
-    write_atomic(Path(out)/'log.jsonl', ''.join(json.dumps(r) + '\n' for r in log))
-    if log: plot_log(log, Path(out)/'loss.png')
-    step = check_checkpoint(Path(out)/'checkpoint.safetensors', model)['step']
+    write_atomic(Path(out) / 'log.jsonl', ''.join(json.dumps(r) + '\n' for r in log))
+    if log:
+        plot_log(log, Path(out) / 'loss.png')
+    step = check_checkpoint(Path(out) / 'checkpoint.safetensors', model)['step']
     loss = f', loss {log[-1]["loss"]:.4f}' if log else ''
     more = '' if step >= preset.steps else '; --resume goes on'
-    print(f'step {step} of {preset.steps}{loss}; weights in {out}{more}', file=sys.stderr, flush=True)
+    print(
+        f'step {step} of {preset.steps}{loss}; weights in {out}{more}', file=sys.stderr, flush=True
+    )
 
 # %% ../nbs/H_commands.ipynb #a88e992a
 def train(
@@ -351,14 +355,15 @@ def make_baseline(
     return writer
 
 # %% ../nbs/H_commands.ipynb #b1e29ff9
-BASELINES, INFILLERS = (
-    {
-        m: partial(make_baseline, m)
-        for m, (cls, _) in MAKERS.items()
-        if ('infill' in cls.tasks) == gaps
-    }
-    for gaps in (False, True)
-)
+def methods_that(fill_gaps): # True: infilling; False: texts under a control
+    "{method: function (task, device, folder) -> Writer} of the baselines."
+    out = {}
+    for m, (cls, _) in MAKERS.items():
+        if ('infill' in cls.tasks) == fill_gaps: out[m] = partial(make_baseline, m)
+    return out
+
+# %% ../nbs/H_commands.ipynb #2fc3e89b
+BASELINES, INFILLERS = methods_that(fill_gaps=False), methods_that(fill_gaps=True)
 
 # %% ../nbs/H_commands.ipynb #a5e0c10a
 def check_options(out, **numbers): # the file to write; whole numbers, or None
@@ -369,7 +374,8 @@ def check_options(out, **numbers): # the file to write; whole numbers, or None
 # %% ../nbs/H_commands.ipynb #9ca0f914
 def check_method(method, methods): # a name; those that there are
     "BadInput for a method that does not exist."
-    if method not in methods: raise BadInput(f'no method {method!r}; there are {", ".join(methods)}')
+    if method not in methods:
+        raise BadInput(f'no method {method!r}; there are {", ".join(methods)}')
 
 # %% ../nbs/H_commands.ipynb #b21d1a33
 def check_targets(lm, controls, seed): # `DiffusionLM`; a list
@@ -405,7 +411,8 @@ def control_texts(
     targets: str = None, # file of targets, one JSON a line; the shipped ones by default
     n: int = 50, # texts a target
     out: str = None, # JSONL to write; a cut-off one is resumed
-    method: str = 'diffusion', # or diffusion-classifier, or a baseline: ft-sample, ft-search, fudge, …
+    # or diffusion-classifier, or a baseline: ft-sample, ft-search, fudge, …
+    method: str = 'diffusion',
     steps: int = 50, # denoising steps
     model: str = 'e2e', # shipped name, folder or Hub id; for a baseline, the folder of its model
     classifier: str = None, # folder of one: of syntax, or of field-value pairs
@@ -437,12 +444,24 @@ def control_texts(
         guide = guide_for(controls, method, lm, model, classifier, **own)
         check_targets(lm, controls, seed)
     rows = RowFile(
-        out, [t for t, _ in wanted], n, targets,
-        task=task, method=method, model=model, seed=seed, steps=steps, classifier=classifier,
-        fluency=fluency, lr=lr, inner=None if inner == 3 else inner
+        out,
+        [t for t, _ in wanted],
+        n,
+        targets,
+        task=task,
+        method=method,
+        model=model,
+        seed=seed,
+        steps=steps,
+        classifier=classifier,
+        fluency=fluency,
+        lr=lr,
+        inner=None if inner == 3 else inner,
     )
+
     def emit(j, texts, seconds):
         rows.add(j, dict(target=wanted[j][0], texts=texts, seconds=round(seconds, 3)))
+
     write_rows(rows.todo(i, N), writer, lm, controls, n, emit, seed, steps, batch_size, task, guide)
 
 # %% ../nbs/H_commands.ipynb #ef001833
@@ -460,8 +479,11 @@ def check_gaps(lm, controls, seed): # `DiffusionLM`; a list
     "BadInput for an item that the model cannot hold."
     for c in controls:
         if c.min_words > lm.length - 2:
-            raise BadInput(f'{c}: at least {c.min_words} words, but the model holds {lm.length - 2}')
-    if controls: lm.request(0, seed, controls[0])
+            raise BadInput(
+                f'{c}: at least {c.min_words} words, but the model holds {lm.length - 2}'
+            )
+    if controls:
+        lm.request(0, seed, controls[0])
 
 # %% ../nbs/H_commands.ipynb #4002a779
 def infill_texts(
@@ -623,10 +645,13 @@ class Reproduction:
     def job(self, task, method, k, jobs): # its number, of so many
         "Do one job and say how it went."
         where, rows = f'[{k + 1}/{jobs}] {task} · {method}', self.rows_of(task, method)
-        if isinstance(rows, BadInput): return say(f'{where}: {rows}')   # an empty cell has its reason
-        if not rows: return
+        if isinstance(rows, BadInput):
+            return say(f'{where}: {rows}') # an empty cell has its reason
+        if not rows:
+            return
         r = evaluate_rows(rows, self.kn, self.judge)
-        if task == 'free': self.free = [t for row in rows for t in row['texts']]
+        if task == 'free':
+            self.free = [t for row in rows for t in row['texts']]
         self.report['rows'].append(r)
         sizes = [] if task in ('free', 'infill') else rows
         self.report['sizes'][task] = [target_control(task, x['target']).min_words for x in sizes]
@@ -659,7 +684,8 @@ def sample_of(task, row): # of the report
 # %% ../nbs/H_commands.ipynb #759572ba
 def reproduce(
     protocol: str = 'quick', # quick: minutes; cpu: 40 targets × 5; full: 200 × 50
-    methods: str = 'diffusion', # joined by commas: diffusion, diffusion-classifier, a baseline, or all
+    # joined by commas: diffusion, diffusion-classifier, a baseline, or all
+    methods: str = 'diffusion',
     tasks: str = 'semantic,pos,tree,spans,length,infill,semantic+tree,semantic+pos', # by commas
     out: str = 'reproduction', # folder to write; a cut-off run is resumed
     model: str = 'e2e', # shipped name, folder or Hub id
@@ -674,21 +700,28 @@ def reproduce(
     if protocol not in PROTOCOLS:
         raise BadInput(f'no protocol {protocol!r}; there are {", ".join(PROTOCOLS)}')
     P, (i, N) = PROTOCOLS[protocol], read_shard(shard)
-    if steps is None: steps = P['steps']
+    if steps is None:
+        steps = P['steps']
     positive('steps', steps)
     tasks, methods = chosen_tasks(tasks), chosen_methods(methods)
     judge, kn = make_judge(oracle), fit_ngram(ngram) if ngram else None
     lm, folder = load_model(model, device), made_folder(out)
-    for t in tasks: check_shipped(lm, t)
+    for t in tasks:
+        check_shipped(lm, t)
     part = '' if protocol == 'full' else ' (a sample of the full protocol)'
-    say(f'protocol {protocol}: {P["targets"]} targets × {P["n"]} texts a task, {steps} steps, model'
-        f' {model}{part}')
+    say(
+        f'protocol {protocol}: {P["targets"]} targets × {P["n"]} texts a task, {steps} steps, model'
+        f' {model}{part}'
+    )
     run = Reproduction(lm, P, folder, steps, seed, model, device, (i, N), judge, kn, protocol)
     jobs = [('free', 'unguided')] + [(t, m) for t in tasks for m in methods if can(t, m)]
-    for k, (task, method) in enumerate(jobs): run.job(task, method, k, len(jobs))
+    for k, (task, method) in enumerate(jobs):
+        run.job(task, method, k, len(jobs))
     if N > 1:
-        return say(f'shard {shard} is done; when all are, the same command without --shard writes'
-                   ' the report')
+        return say(
+            f'shard {shard} is done; when all are, the same command without --shard writes'
+            ' the report'
+        )
     run.finish(tasks)
 
 # %% ../nbs/H_commands.ipynb #b1e49f86

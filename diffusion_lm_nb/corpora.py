@@ -3,7 +3,7 @@
 # %% auto #0
 __all__ = ['CORPORA', 'LOADERS', 'tokenise', 'detokenise', 'data_home', 'read_tokenised', 'read_table', 'read_mr',
            'read_official', 'sentences', 'triples', 'read_own', 'Annotated', 'load_treebank', 'load_corpus',
-           'field_values', 'swap_names', 'pack_corpus', 'unpack_corpus']
+           'field_values', 'swap_names', 'pack_corpus', 'unpack_split', 'unpack_corpus']
 
 # %% ../nbs/B_corpora.ipynb #e7bf317e
 import csv, io, json, logging, os, re, zlib
@@ -15,27 +15,30 @@ import torch
 from .files import BadInput, read_jsonl, read_lines, read_text, write_atomic
 from .grammar import Example, Grammar, canonical_field
 
-# %% ../nbs/B_corpora.ipynb #1b1ef8bf
-_E2E = r"""['’](?:s|t|re|ve|ll|d|m)\b | (?<=[^\W\d_])['’][^\W\d_]+ | \w+-(?=\s?£|\s) | (?<!\S)-\w+ | \b(?:St|Mr|Mrs|Dr)\. | \d+(?:[.,]\d+)+ | \w+ | \.{2,} | -{2,} | \S"""
+# %% ../nbs/B_corpora.ipynb #ad882f1f
+_E2E = r"""
+    ['’](?:s|t|re|ve|ll|d|m)\b | (?<=[^\W\d_])['’][^\W\d_]+
+    | \w+-(?=\s?£|\s) | (?<!\S)-\w+
+    | \b(?:St|Mr|Mrs|Dr)\. | \d+(?:[.,]\d+)+ | \w+ | \.{2,} | -{2,} | \S"""
 _NOT = r"""\w+(?=n['’]t\b) | n['’]t\b"""
-_STORIES = r"""can(?=not\b) | ['’](?:s|re|ve|ll|d|m)\b | o'clock | \b(?:st|mr|mrs|dr)\. | \d+(?:[.,:]\d+)+ | \w+(?:-\w+)* | \.{2,} | -{2,} | '' | \S"""
-_TOKENS = {
-    rules: re.compile(r, re.VERBOSE | re.IGNORECASE)
-    for rules, r in dict(
-        train=_E2E, test=rf'{_NOT} | \w*\d-(?!\d)[£\w]+ | {_E2E}', stories=f'{_NOT} | {_STORIES}'
-    ).items()
-}
+_STORIES = r"""
+    can(?=not\b) | ['’](?:s|re|ve|ll|d|m)\b | o'clock
+    | \b(?:st|mr|mrs|dr)\. | \d+(?:[.,:]\d+)+ | \w+(?:-\w+)*
+    | \.{2,} | -{2,} | '' | \S"""
+_RULES = dict(
+    train=_E2E, test=rf'{_NOT} | \w*\d-(?!\d)[£\w]+ | {_E2E}', stories=f'{_NOT} | {_STORIES}'
+)
+_TOKENS = {name: re.compile(r, re.VERBOSE | re.IGNORECASE) for name, r in _RULES.items()}
+
+# %% ../nbs/B_corpora.ipynb #1b1ef8bf
 def tokenise(
     text, # plain text, or text that has been split before
     rules='train', # `train`: isn 't; `test`: is n't; `stories`: lower case, is n't
 ):
-    """The words of a text, split as in the tokenised E2E corpus (`train`, `test`) or in lower-case
-    ROCStories (`stories`).
-    """
+    "The words of a text, split as in the tokenised E2E corpus, or in lower-case ROCStories."
     if rules not in _TOKENS:
         raise BadInput(f'no rules {rules!r} to split text; there are {", ".join(_TOKENS)}')
-    if rules == 'stories':
-        text = text.lower().replace('"', "''").replace('``', "''")
+    if rules == 'stories': text = text.lower().replace('"', "''").replace('``', "''")
     return _TOKENS[rules].findall(text)
 
 # %% ../nbs/B_corpora.ipynb #70a7794c
@@ -71,14 +74,9 @@ def read_tokenised(path): # a file of `slot : value | slot : value ||tokens with
     out = []
     for n, line in read_lines(path):
         mr, sep, text = line.partition('||')
-        if not sep:
-            raise BadInput(f'{path}, line {n}: no "||" between meaning and text')
-        out.append(
-            Example(
-                text.split(),
-                [tuple(s.strip() for s in p.split(':', 1)) for p in mr.split('|') if ':' in p],
-            )
-        )
+        if not sep: raise BadInput(f'{path}, line {n}: no "||" between meaning and text')
+        pairs = [p.split(':', 1) for p in mr.split('|') if ':' in p]
+        out.append(Example(text.split(), [(f.strip(), v.strip()) for f, v in pairs]))
     return out
 
 # %% ../nbs/B_corpora.ipynb #fab3f7d2
@@ -182,7 +180,7 @@ def triples(sents): # list of sentences -> list of word lists
     "First, one of the middle, last; and any three in a row, each once."
     n = len(sents)
     at = {(0, k, n - 1) for k in range(1, n - 1)} | {(i, i + 1, i + 2) for i in range(n - 2)}
-    return [[w for i in ks for w in sents[i]] for ks in sorted(at)]
+    return [sents[i] + sents[j] + sents[k] for i, j, k in sorted(at)]
 
 # %% ../nbs/B_corpora.ipynb #aea35de1
 def _load_triples(split):
@@ -361,6 +359,16 @@ def pack_corpus(
     )
     return {s: len(examples) for s, examples in corpus.items()}
 
+# %% ../nbs/B_corpora.ipynb #8c9c76fe
+def unpack_split(tensors, split, words, notes): # of the file; name; all words; all annotations
+    "The examples of one split, a list."
+    ids, out = tensors[f'{split}.ids'].split(tensors[f'{split}.lengths'].tolist()), []
+    for row, note in zip(ids, tensors[f'{split}.notes'].tolist()):
+        mr, tags, tree = notes[note]
+        text = [words[i] for i in row.tolist()]
+        out.append(Example(text, [tuple(fv) for fv in mr], tags and list(tags), tree))
+    return out
+
 # %% ../nbs/B_corpora.ipynb #4936905e
 def unpack_corpus(path): # a file that `pack_corpus` wrote
     "All splits: {split: list of `Example`}."
@@ -368,24 +376,9 @@ def unpack_corpus(path): # a file that `pack_corpus` wrote
 
     try:
         with safe_open(path, 'pt') as f:
-            splits, t = f.metadata()['splits'].split(), {k: f.get_tensor(k) for k in f.keys()}
-        words, notes = _from_tensor(t['words']), _from_tensor(t['notes'])
-        texts = {
-            s: [
-                [words[i] for i in ids.tolist()]
-                for ids in t[f'{s}.ids'].split(t[f'{s}.lengths'].tolist())
-            ]
-            for s in splits
-        }
-        return {
-            s: [
-                Example(w, [tuple(fv) for fv in mr], tags and list(tags), tree)
-                for w, (mr, tags, tree) in zip(
-                    texts[s], (notes[i] for i in t[f'{s}.notes'].tolist())
-                )
-            ]
-            for s in splits
-        }
+            splits, tensors = f.metadata()['splits'].split(), {k: f.get_tensor(k) for k in f.keys()}
+        words, notes = _from_tensor(tensors['words']), _from_tensor(tensors['notes'])
+        return {s: unpack_split(tensors, s, words, notes) for s in splits}
     except Exception as e:
         raise BadInput(
             f'{path} is not a corpus that pack_corpus wrote ({type(e).__name__})'

@@ -183,7 +183,9 @@ def rows_begun(
 
 # %% ../nbs/A_files.ipynb #f500c804
 class RowFile:
-    "Rows of texts, one a target, appended as they are done; a file that was cut off is gone on with."
+    """Rows of texts, one a target, appended as they are done; a file that was cut off is gone on
+    with.
+    """
     def __init__(
         self,
         path, # JSONL file

@@ -106,13 +106,16 @@ class Reader(nn.Module, Pretrained):
         dropout: float = 0.33,
     ):
         super().__init__()
-        if body not in ('lstm', 'conv'): raise BadInput(f'no body {body!r}; there are lstm and conv')
+        if body not in ('lstm', 'conv'):
+            raise BadInput(f'no body {body!r}; there are lstm and conv')
         self.lexicon, self.tags, self.labels, self.kind = Vocab(words), tags, labels, body
         self.label_ids = {l: i + 1 for i, l in enumerate(labels)}
         self.emb, self.spell = nn.Embedding(len(words), dim), Spelling(letters)
         self.drop = nn.Dropout(dropout)
-        if body == 'lstm': self.build_lstm(dim + 64, width, layers, dropout)
-        else: self.build_conv(dim + 64, width, layers, dropout)
+        if body == 'lstm':
+            self.build_lstm(dim + 64, width, layers, dropout)
+        else:
+            self.build_conv(dim + 64, width, layers, dropout)
         self.head = SyntaxHead(width, len(tags), len(labels))
     def build_lstm(self, inputs, width, layers, dropout): # as in `__init__`
         "A bidirectional LSTM."
@@ -144,12 +147,14 @@ def encode(
     where = torch.zeros(len(texts), L, dtype=torch.long)
     for b, t in enumerate(texts):
         low = [w.lower() for w in t]
-        if hide: low = hidden_rarely(low, *hide)
-        ids[b, :len(t) + 2] = torch.tensor(self.lexicon.encode(low))
-        where[b, 1:len(t) + 1] = torch.tensor([seen.setdefault(w, len(seen)) for w in t])
+        if hide:
+            low = hidden_rarely(low, *hide)
+        ids[b, : len(t) + 2] = torch.tensor(self.lexicon.encode(low))
+        where[b, 1 : len(t) + 1] = torch.tensor([seen.setdefault(w, len(seen)) for w in t])
     spelt = [self.spell.encode(w) for w in seen]
     letters = torch.zeros(len(spelt), max(map(len, spelt)), dtype=torch.long)
-    for row, s in zip(letters, spelt): row[:len(s)] = torch.tensor(s)
+    for row, s in zip(letters, spelt):
+        row[: len(s)] = torch.tensor(s)
     return ids, ids != self.lexicon.pad, letters, where
 
 # %% ../nbs/12_oracles.ipynb #733079ac
@@ -269,13 +274,18 @@ def reader_targets(texts, label_ids): # list of (words, tags, chart); {label: nu
 
 # %% ../nbs/12_oracles.ipynb #305062d0
 def make_reader(preset, examples, seed):
-    "A fresh `Reader`, and its batches: half `half` of the documents, `domain` texts of the grammar."
+    """A fresh `Reader`, and its batches: half `half` of the documents, `domain` texts of the
+    grammar.
+    """
     sizes = dict(preset.model)
     half, domain = sizes.pop('half'), sizes.pop('domain', 4000)
     mine = half_of_documents(examples, half)
     if examples and not mine:
         raise BadInput('no text with tags in this half of the documents; a reader needs a treebank')
-    texts = [(e.words, e.tags, example_chart(e)) for e in mine + restaurant_texts(domain, f'judge {half}')]
+    texts = [
+        (e.words, e.tags, example_chart(e))
+        for e in mine + restaurant_texts(domain, f'judge {half}')
+    ]
     texts = [t for t in texts + joined_pairs(mine) if 0 < len(t[0]) <= 60]
     words, letters = Counter(), Counter()
     for t in texts:
@@ -287,10 +297,12 @@ def make_reader(preset, examples, seed):
     model = Reader(lexicon, known, UPOS, frequent_labels([t[2] for t in texts], 8), **sizes)
     lengths = [[0] * (len(t[0]) + 2) for t in texts]
     batches = Batches(lengths, model.lexicon.pad, preset.batch_size, seed)
+
     def at(step):
         part = [texts[r] for r in batches(step)[2]]
         hide = keyed_generator(seed, step), words
         return *model.encode([t[0] for t in part], hide), *reader_targets(part, model.label_ids)
+
     return model, at
 
 # %% ../nbs/12_oracles.ipynb #a9536f36

@@ -75,7 +75,8 @@ def headline(row): # -> str
 # %% ../nbs/F_report.ipynb #af0cfcca
 def used_columns(report): # -> list of (key, name)
     "The columns that hold a figure in some row."
-    return [(k, name) for k, name in COLUMNS if any(cell(r, k) != '–' for r in report['rows'])]
+    def used(key): return any(cell(r, key) != '–' for r in report['rows'])
+    return [(key, name) for key, name in COLUMNS if used(key)]
 
 # %% ../nbs/F_report.ipynb #c68dde60
 def report_table(report): # -> str
@@ -86,8 +87,9 @@ def report_table(report): # -> str
     wide = [max(map(len, column)) for column in zip(*table)]
     lines = []
     for r in table:
-        cells = [c.ljust(w) for c, w in zip(r[:2], wide)] + [c.rjust(w) for c, w in zip(r[2:], wide[2:])]
-        lines.append('  '.join(cells))
+        names = [c.ljust(w) for c, w in zip(r[:2], wide)]
+        figures = [c.rjust(w) for c, w in zip(r[2:], wide[2:])]
+        lines.append('  '.join(names + figures))
     return '\n'.join([lines[0], '-' * len(lines[0]), *lines[1:]])
 
 # %% ../nbs/F_report.ipynb #09875d4a

@@ -282,17 +282,23 @@ def guide_for(
     syntax = [p for p in parts if isinstance(p, Syntactic)]
     semantic = [p for p in parts if isinstance(p, SemanticContent)]
     if classifier and syntax:
-        for p in syntax: p.given = syntax_reader(classifier)
+        for p in syntax:
+            p.given = syntax_reader(classifier)
         classifier = None
-    if method == 'diffusion' or not (syntax or semantic): return None   # a length is set in any case
-    for p in syntax: p.bind(lm)
+    if method == 'diffusion' or not (syntax or semantic):
+        return None # a length is set in any case
+    for p in syntax:
+        p.bind(lm)
     nets = [semantic_classifier(classifier, model)] if semantic else []
     check_known(nets, semantic)
-    if syntax: nets.append(SyntaxOnLatents(syntax[0].reader))
+    if syntax:
+        nets.append(SyntaxOnLatents(syntax[0].reader))
     λ, η = PAPER_GUIDANCE[syntax[0].label_key[0] if syntax else 'semantic']
     guide = ClassifierGuidance(
         nets[0] if len(nets) == 1 else JointClassifier(nets),
-        λ if fluency is None else fluency, η if lr is None else lr, **kwargs
+        λ if fluency is None else fluency,
+        η if lr is None else lr,
+        **kwargs,
     )
     guide.classifier.to(lm.device)
     return guide
@@ -388,7 +394,8 @@ class Scored:
     def by_target(self, rule): # function: control, words -> 0 to 1
         "The mean over the texts of each target, a list."
         out = []
-        for c, texts in zip(self.controls, self.texts): out.append(mean([rule(c, w) for w in texts]))
+        for c, texts in zip(self.controls, self.texts):
+            out.append(mean([rule(c, w) for w in texts]))
         return out
     def parts(self, kind): # a class of controls -> list of (control, its texts)
         "The first part of that class of each target."
@@ -486,7 +493,9 @@ def gap_text(infill, text): # `Infill`; a finished text -> str
 
 # %% ../nbs/16_reproduction.ipynb #9c37e274
 def plain(text): # as a person wrote it
-    "Lower case and tokens, since references come with capitals and full stops as they were written."
+    """Lower case and tokens, since references come with capitals and full stops as they were
+    written.
+    """
     return ' '.join(tokenise(text, 'stories'))
 
 # %% ../nbs/16_reproduction.ipynb #0395114f
@@ -523,7 +532,8 @@ def infill_scores(rows): # rows of `dlm-infill` -> dict
         kept += [gap.check(t.split()) for t in r['texts']]
     out = dict(context_kept=mean(kept))
     rows = [r for r in rows if r['references']]
-    if not rows: return out | dict.fromkeys(('bleu4', 'bleu4_gap', 'rouge_l', 'cider', 'bertscore'))
+    if not rows:
+        return out | dict.fromkeys(('bleu4', 'bleu4_gap', 'rouge_l', 'cider', 'bertscore'))
     infills = [Infill.parse(r['target']) for r in rows]
     found = [gap_text(c, r['best']) for c, r in zip(infills, rows)]
     given = [r['references'] for r in rows]
@@ -532,8 +542,11 @@ def infill_scores(rows): # rows of `dlm-infill` -> dict
     whole = [[' '.join(fill(c, ref)) for c, ref in zip(infills, col)] for col in columns]
     gaps = [list(map(plain, col)) for col in columns]
     return out | dict(
-        bleu4=bleu4([r['best'] for r in rows], whole), bleu4_gap=bleu4(map(plain, found), gaps),
-        rouge_l=rouge_l(found, given), cider=cider(found, given), bertscore=bertscore(found, given)
+        bleu4=bleu4([r['best'] for r in rows], whole),
+        bleu4_gap=bleu4(map(plain, found), gaps),
+        rouge_l=rouge_l(found, given),
+        cider=cider(found, given),
+        bertscore=bertscore(found, given),
     )
 
 # %% ../nbs/16_reproduction.ipynb #1e8e9b0f
@@ -666,18 +679,33 @@ def run_job(
     controls = [c for _, c, _ in wanted]
     guide = guide_for(controls, method, lm, model) if method in METHODS else None
     targets = [c.text if task == 'infill' else t for t, c, _ in wanted]
-    if N > 1: path, beside = path.with_suffix(f'.{i}of{N}.jsonl'), ()
-    else: beside = path.parent.glob(f'{path.stem}.*of*.jsonl')
+    if N > 1:
+        path, beside = path.with_suffix(f'.{i}of{N}.jsonl'), ()
+    else:
+        beside = path.parent.glob(f'{path.stem}.*of*.jsonl')
     model = writer.model if writer else model
     rows = RowFile(
-        path, targets, P['n'], None, beside,
-        task=task, method=method, model=model, seed=seed, steps=steps
+        path,
+        targets,
+        P['n'],
+        None,
+        beside,
+        task=task,
+        method=method,
+        model=model,
+        seed=seed,
+        steps=steps,
     )
-    def emit(j, texts, seconds): rows.add(j, job_row(wanted[j], texts, task, seconds=seconds))
+
+    def emit(j, texts, seconds):
+        rows.add(j, job_row(wanted[j], texts, task, seconds=seconds))
+
     todo = rows.todo(i, N)
     progress = bar(len(todo), task) if todo else None
-    if writer: run_writer(writer, controls, P['n'], todo, emit, seed, progress=progress)
-    else: run_targets(lm, controls, P['n'], todo, emit, seed, steps, 64, progress, guide=guide)
+    if writer:
+        run_writer(writer, controls, P['n'], todo, emit, seed, progress=progress)
+    else:
+        run_targets(lm, controls, P['n'], todo, emit, seed, steps, 64, progress, guide=guide)
     return [rows.done[j] for j in range(i, len(wanted), N)]
 
 # %% ../nbs/16_reproduction.ipynb #076ba1ea

@@ -369,14 +369,12 @@ def race(
     runs, # {name: function that measures once -> a dict of numbers}
     pairs, # how often
 ):
-    """All in turn, `pairs` times over, so that a slow minute meets them all alike: {name: {figure:
-    list}}.
-    """
-    out = {name: [] for name in runs}
+    "All in turn, `pairs` times, so that a slow minute meets them all: {name: {figure: list}}."
+    out = {name: {} for name in runs}
     for _ in range(pairs):
         for name, measure in runs.items():
-            out[name].append(measure())
-    return {name: {k: [r[k] for r in rows] for k in rows[0]} for name, rows in out.items()}
+            for figure, v in measure().items(): out[name].setdefault(figure, []).append(v)
+    return out
 
 # %% ../nbs/18_scale.ipynb #11b3e4fa
 class ReleasedGuide(ClassifierGuidance):
@@ -417,15 +415,18 @@ def released_texts(
     steps=200,
     seed=0,
 ):
-    "n samples for each control the released way: one control at a time, 64 positions, ancestral, clamped."
+    """n samples for each control the released way: one control at a time, 64 positions, ancestral,
+    clamped.
+    """
     lm.eval()
     out = []
     for j, c in enumerate(controls):
         requests = [lm.request(j * n + k, seed, c) for k in range(n)]
         loop = lm.sampling_loop(requests, lm.length, steps, 'ancestral', clamp=True, guide=guide)
-        for *_, logp, _ in loop: pass
+        for *_, logp, _ in loop:
+            pass
         rows = zip(requests, logp.argmax(-1).cpu())
-        out.append([' '.join(lm.to_words(ids[:len(r.known)], r)) for r, ids in rows])
+        out.append([' '.join(lm.to_words(ids[: len(r.known)], r)) for r, ids in rows])
     return out
 
 # %% ../nbs/18_scale.ipynb #1b336352
@@ -648,26 +649,33 @@ def grown_step(size, device, bf16, seconds): # of `grown_sizes`; name; 16 bits?;
     words = SPECIALS + [f'w{i}' for i in range(size['words'] - len(SPECIALS))]
     shape = dict(length=size['length'], width=size['width'], layers=size['layers'])
     heads = max(1, size['width'] // 64)
-    lm = DiffusionLM(words, **shape, heads=heads, dropout=0.).to(device).train()
+    lm = DiffusionLM(words, **shape, heads=heads, dropout=0.0).to(device).train()
     ids = torch.randint(len(SPECIALS), size['words'], (size['rows'], size['length']), device=device)
     mask = torch.ones_like(ids, dtype=torch.bool)
     opt = torch.optim.AdamW(lm.parameters(), fused=device == 'cuda' or None)
+
     def step(k):
         opt.zero_grad()
         with torch.autocast(lm.device.type, torch.bfloat16, enabled=bf16):
             loss, _ = lm(ids, mask, send(keyed_generator(0, k), lm.device))
         loss.backward()
         opt.step()
-    for k in range(2): step(k)
+
+    for k in range(2):
+        step(k)
     begun, times = finished(device), []
-    while len(times) % 2 or not times or finished(device) - begun < seconds:  # with and without the second pass
+    while (
+        len(times) % 2 or not times or finished(device) - begun < seconds
+    ): # with and without the second pass
         now = finished(device)
         step(len(times))
         times.append(finished(device) - now)
     rows, length = size['rows'], size['length']
     return size | dict(
-        seconds=sum(times) / len(times), flops=step_flops(lm, rows, length),
-        bytes=kept_bytes(lm, rows, length, bf16), parameters=sum(p.numel() for p in lm.parameters())
+        seconds=sum(times) / len(times),
+        flops=step_flops(lm, rows, length),
+        bytes=kept_bytes(lm, rows, length, bf16),
+        parameters=sum(p.numel() for p in lm.parameters()),
     )
 
 # %% ../nbs/18_scale.ipynb #77d4b05b
@@ -684,10 +692,16 @@ def growth(device='cpu', quick=False, seconds=1.0): # name; tiny sizes; … of a
     "A training step at many sizes: rows with seconds, operations and bytes, and a fitted line."
     peaks = peaks_of(device, quick)
     bf16 = bf16_pays(peaks)
-    rows = [grown_step(s, device, bf16, .02 if quick else seconds) for s in grown_sizes(device, quick)]
+    rows = [
+        grown_step(s, device, bf16, 0.02 if quick else seconds) for s in grown_sizes(device, quick)
+    ]
     fit = line_through(rows)
     fit['of_peak'] = fit['rate'] / peaks['bf16' if bf16 else 'float32']
     return dict(
-        rows=rows, peaks=peaks, bf16=bf16, fit=fit, hardware=device_name(device),
-        torch=torch.__version__
+        rows=rows,
+        peaks=peaks,
+        bf16=bf16,
+        fit=fit,
+        hardware=device_name(device),
+        torch=torch.__version__,
     )

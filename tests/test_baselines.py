@@ -15,11 +15,11 @@ from diffusion_lm_nb import (
 )
 from diffusion_lm_nb import baselines
 from diffusion_lm_nb.baselines import (
-    FT, FTPoE, FT_TASKS, FUDGE, Fudge, GeDi, PPLM, Product, Stream, XLMWriter, beam_search,
+    FT, FTPoE, FT_TASKS, FUDGE, FudgeStream, GeDi, PPLM, Product, Stream, XLMWriter, beam_search,
     control_tokens, draw, labelled_corpus, make_ft, make_fudge, make_gedi, sample_stream,
 )
 from diffusion_lm_nb.infilling import ARWriter, ByModel, Cold, Delorean, LeftWriter
-from diffusion_lm_nb.commands import TUNED, make_baseline
+from diffusion_lm_nb.commands import BASELINES, INFILLERS, MAKERS, TUNED, make_baseline
 from diffusion_lm_nb.files import read_rows
 from diffusion_lm_nb.syntax import LABELS, TASKS, UPOS, read_tree, tree_spans
 from diffusion_lm_nb.commands import dlm_control, dlm_infill
@@ -168,7 +168,7 @@ def test_one_step_is_the_lstm(nets):
         state = tuple(s[:, 0] for s in clf.step(state, ids[:, i : i + 1]))
     assert (state[0] - clf.lstm(clf.emb(ids))[0][:, -1]).abs().max() < 1e-5
 
-def test_tags_are_told_around_the_last_word(nets):
+def test_tags_are_predicted_around_the_last_word(nets):
     clf, h = nets['fudge'], torch.randn(24, generator=torch.Generator().manual_seed(0))
     logp, tags = clf.tags('pos', h), TAGS.tags
     for j in (0, 4, len(tags) - 1, len(tags)):
@@ -177,10 +177,10 @@ def test_tags_are_told_around_the_last_word(nets):
             for k, d in enumerate((-1, 0, 1, 2, 3))
             if j + d >= 0
         )
-        assert abs(clf.told(TAGS, h, j) - want) < 1e-5
+        assert abs(clf.log_prob(TAGS, h, j) - want) < 1e-5
     assert (
-        abs(clf.told(Length(9), h, 4) - clf.tags('left', h)[0, 4]) < 1e-6
-        and abs(clf.told(Length(9), h, 9) - clf.tags('left', h)[0, MAX_WORDS]) < 1e-6
+        abs(clf.log_prob(Length(9), h, 4) - clf.tags('left', h)[0, 4]) < 1e-6
+        and abs(clf.log_prob(Length(9), h, 9) - clf.tags('left', h)[0, MAX_WORDS]) < 1e-6
     )
 
 def test_what_a_classifier_learns_stands_where_it_is_asked(corpus):
@@ -213,7 +213,7 @@ def test_what_a_classifier_learns_stands_where_it_is_asked(corpus):
     ].argmax() == len(
         UPOS
     ) # next word; behind the end
-    assert clf.told(Length(3), h[1], 1) > clf.told(Length(4), h[1], 1)
+    assert clf.log_prob(Length(3), h[1], 1) > clf.log_prob(Length(4), h[1], 1)
     assert clf.span(h[1], *torch.tensor([-1, 1, LABELS.index('NP')])) > clf.span(
         h[1], *torch.tensor([-1, 0, LABELS.index('NP')])
     )
@@ -221,7 +221,7 @@ def test_what_a_classifier_learns_stands_where_it_is_asked(corpus):
 def test_fudge_weighs_the_likeliest(nets):
     ar, clf = nets['ar'], nets['fudge']
     base = Stream(ar, [0])
-    f = Fudge(base, clf, [(FRENCH, 3.0)], pool=20, top=5)
+    f = FudgeStream(base, clf, [(FRENCH, 3.0)], pool=20, top=5)
     kept = f.logp[0].isfinite().nonzero()[:, 0].tolist()
     pool = base.logp[0].topk(20).indices
     h, _ = clf.step(f.state, pool[None])
@@ -440,7 +440,7 @@ def test_ft_learns_to_obey(corpus):
 def test_presets_make_what_they_name(corpus):
     for name, p in PRESETS.items():
         if name.startswith('grammar-') and p.kind in ('ft', 'fudge', 'gedi'):
-            model, at = baselines.KINDS[p.kind](replace(p, batch_size=4), corpus[:300], 0)
+            model, at = KINDS[p.kind](replace(p, batch_size=4), corpus[:300], 0)
             loss, parts = model(*at(0))
             assert loss.isfinite() and f'e2e-{name[8:]}' in PRESETS, name
 
@@ -462,7 +462,7 @@ def test_labels_are_made_once(tmp_path, capsys):
 def test_every_method_says_what_it_can():
     tasks = [*TASKS, 'semantic+pos', 'tree+semantic', 'infill']
     plain = lambda methods: {m for m in methods if not m.endswith('-authors')}
-    assert plain(baselines.BASELINES) == {
+    assert plain(BASELINES) == {
         'ft-sample',
         'ft-search',
         'pplm',
@@ -470,9 +470,9 @@ def test_every_method_says_what_it_can():
         'gedi',
         'ft-poe',
         'xlm',
-    } and plain(baselines.INFILLERS) == {'ar-left', 'ar', 'bert', 'bart', 'cold', 'delorean'}
+    } and plain(INFILLERS) == {'ar-left', 'ar', 'bert', 'bart', 'cold', 'delorean'}
     can = {
-        m: [t for t in tasks if cls.reason(t) is None] for m, (cls, _) in baselines.MAKERS.items()
+        m: [t for t in tasks if cls.reason(t) is None] for m, (cls, _) in MAKERS.items()
     }
     assert (
         can['fudge'] == tasks[:-1]
@@ -481,7 +481,7 @@ def test_every_method_says_what_it_can():
         and can['gedi'] == can['pplm'] == ['semantic']
         and can['cold'] == ['infill']
     )
-    for m, (cls, _) in baselines.MAKERS.items():
+    for m, (cls, _) in MAKERS.items():
         for t in tasks:
             if t not in can[m]:
                 with pytest.raises(BadInput, match='cannot do'):

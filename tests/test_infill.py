@@ -5,7 +5,7 @@ import pytest, torch
 from hypothesis import given, settings, strategies as st
 import diffusion_lm_nb.controls as controls
 from diffusion_lm_nb.controls import Infill
-from diffusion_lm_nb.infilling import GapLM, open_places
+from diffusion_lm_nb.infilling import GapLM, gap_mask
 from diffusion_lm_nb.reproduction import read_items
 from diffusion_lm_nb.commands import control_texts, infill_texts
 from diffusion_lm_nb.files import BadInput
@@ -53,7 +53,7 @@ def test_known_words():
 def test_a_gap_is_one_run_of_words(texts, seed):
     v = Vocab(SPECIALS + [*'abc.!'])
     ids, mask = pad_batch([v.encode(t) for t in texts], v.pad)
-    gap = open_places(ids, mask, {v.ids['.'], v.ids['!']}, torch.Generator().manual_seed(seed))
+    gap = gap_mask(ids, mask, {v.ids['.'], v.ids['!']}, torch.Generator().manual_seed(seed))
     for t, row in zip(texts, gap):
         at = row.nonzero()[:, 0].tolist()
         assert (
