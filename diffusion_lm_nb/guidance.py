@@ -20,7 +20,8 @@ from .sampling import token_posterior
 # %% ../nbs/09_guidance.ipynb #6549aa12
 def parts_of(control): # a control or None
     "The single controls that a control is made of, a list."
-    return [] if control is None else getattr(control, 'parts', [control])
+    if isinstance(control, Conjunction): return control.parts
+    return [] if control is None else [control]
 
 # %% ../nbs/09_guidance.ipynb #177a52b0
 def joined(parts): # a list of controls
@@ -29,8 +30,8 @@ def joined(parts): # a list of controls
 
 # %% ../nbs/09_guidance.ipynb #421c3a2c
 class ClassifierGuidance:
-    """The paper's guidance (section 5.1): gradient steps on x_s for λ·log p(x_s | x_t) + log p(c | x_s),
-    scaled as Adagrad scales them. The solver must draw noise: where the variance is 0, nothing moves.
+    """The paper's guidance (section 5.1): steps along ∇[λ·log p(x_s | x_t) + log p(c | x_s)], scaled
+    as Adagrad scales them. The solver must draw noise: where its variance is 0, nothing moves.
     """
     def __init__(
         self,
@@ -48,9 +49,8 @@ class ClassifierGuidance:
         E, schedule = self.classifier.E, self.classifier.schedule
         same = E.shape == lm.emb.E.shape and (E - lm.emb.E).abs().max() <= 0.05
         if not same or vars(schedule) != vars(lm.schedule):
-            raise BadInput(
-                'the classifier was trained on the latents of another model; train one for this model'
-            )
+            raise BadInput('the classifier was trained on the latents of another model;'
+                           ' train one for this model')
     def known_parts(self, control): # or None
         "Those parts of a control that the classifier knows, a list."
         return [p for p in parts_of(control) if self.classifier.knows(p)]
@@ -111,7 +111,7 @@ def condition(
     strength=1.0, # 1: Bayes' rule; 0: nothing happens
 ):
     """Token marginals given c, like `logp`: q = p + strength·(g − p·Σg), g = ∂ log P(c)/∂ log p.
-    Exact iff P is the probability of an event under independent positions (multi-affine in each p_i).
+    Exact iff P is the probability of an event under independent positions, thus multi-affine in p_i.
     """
     with torch.enable_grad():
         l = logp.detach().clamp(min=-1e4).requires_grad_()
@@ -124,7 +124,7 @@ def condition(
 # %% ../nbs/09_guidance.ipynb #e6baf369
 @cache
 def phrase_automaton(phrases): # a tuple of tuples of ids
-    "Ids of the words, is each met for the first time?, and `(states, words + 1)`: where each leads."
+    "Ids of the words; is each met for the first time; `(states, words + 1)`: where each leads."
     words = [w for p in phrases for w in p]
     states = [p[:k] for p in phrases for k in range(len(p))]
     def after(read): # the state, a number; the last is `found`
@@ -170,14 +170,14 @@ class Control:
         "Controls of equal keys are asked together; by default each by itself."
         return self
     def log_prob(self, logp, # (batch, length, vocab) log p_i(w), finite
-                 mask): # (batch, length), True where a token stands (START, END too); None: everywhere
+                 mask): # (batch, length), True where a token stands, START and END too; or None
         "log P(c), each word drawn from its own marginal, `(batch,)`."
         raise NotImplementedError(f'{type(self).__name__} needs a log_prob')
     def posterior(self, logp, mask, # as in `log_prob`, −inf where a word cannot stand
                   strength=1.0): # as in `condition`
         "Token marginals given the control, like `logp`."
         return condition(lambda l: self.log_prob(l, mask), logp, strength)
-    def posteriors(self, controls, logp, mask, strength=1.0): # controls of equal `batch_key`, one a row
+    def posteriors(self, controls, logp, mask, strength=1.0): # one a row, of equal `batch_key`
         "Token marginals of each row given its control, like `logp`."
         return self.posterior(logp, mask, strength)
     def plan(self, lm, gen, n_words=None): # `DiffusionLM`; the sample's generator; if it is known
@@ -239,7 +239,7 @@ def log_prob(self: DenoiserGuidance, x, t, mask, wanted): # as in `NoisyClassifi
 # %% ../nbs/09_guidance.ipynb #f14038f3
 @patch
 def move(self: DenoiserGuidance, x, t, mask, wanted): # as in `log_prob`
-    "σ²/√ᾱ · ∇ log P(c | p_θ(w | x)), by which x̂_0 moves, like `x`; at most `most` long a position."
+    "σ²/√ᾱ · ∇ log P(c | p_θ(w | x)), the move of x̂_0, like `x`; at most `most` long a position."
     with torch.enable_grad():
         x = x.detach().requires_grad_()
         g, = torch.autograd.grad(self.log_prob(x, t, mask, wanted).sum(), x)
@@ -286,7 +286,7 @@ class NoisyClassifier(nn.Module, Pretrained):
         self.register_buffer('E', torch.zeros(vocab_size, dim))  # the model's embeddings, frozen
         self.net = Denoiser(dim, width, layers, heads, length, dropout, self_cond=False)
         self.read, self.head = nn.Embedding(vocab_size, width), nn.Linear(width, len(labels))
-        nn.init.normal_(self.head.weight, std=4 / width ** .5)  # or no position would be the largest
+        nn.init.normal_(self.head.weight, std=4 / width ** .5)  # else all positions tie
         nn.init.constant_(self.head.bias, -4.)                  # labels are rare
 
 # %% ../nbs/09_guidance.ipynb #cb92c688
@@ -301,7 +301,7 @@ def for_model(cls: NoisyClassifier, lm, labels, **sizes): # `DiffusionLM`; as in
 
 # %% ../nbs/09_guidance.ipynb #feb1b84b
 @patch
-def logits(self: NoisyClassifier, x, t, mask=None): # (batch, length, dim), (batch,), (batch, length)
+def logits(self: NoisyClassifier, x, t, mask=None): # as in `Denoiser.forward`
     "Log-odds of each label, `(batch, labels)`."
     with torch.autocast(x.device.type, enabled=False):
         alone = marginals_alone(x, t, self.E, self.schedule)

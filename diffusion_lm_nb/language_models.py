@@ -6,7 +6,7 @@ __all__ = ['MASK', 'MR_MARKS', 'LM_PRESETS', 'NOISES', 'LM_KINDS', 'LanguageMode
            'BERT', 'fill_rows', 'with_masks', 'fill_words', 'cloze', 'masked_scores', 'mr_words', 'XLM', 'GPT2',
            'mask_tokens', 'delete_tokens', 'infill_spans', 'permute_sentences', 'rotate_document', 'BART', 'gap_sizes']
 
-# %% ../nbs/13_language_models.ipynb #303db386
+# %% ../nbs/13_language_models.ipynb #f8f875cc
 from inspect import signature
 import torch, torch.nn.functional as F
 from fastcore.basics import patch
@@ -14,15 +14,15 @@ from fastcore.meta import delegates
 from torch import nn
 from .files import BadInput
 from .grammar import Example, FIELDS, canonical_field
-from .corpora import sentences, swap_names
+from .corpora import field_values, sentences, swap_names
 from .checkpoints import Pretrained
 from .data import Batches, MAX_WORDS, Vocab, pad_batch
 from .training import ARTransformer, Preset, fitting_texts, keyed_generator
 
-# %% ../nbs/13_language_models.ipynb #7ceb6dea
+# %% ../nbs/13_language_models.ipynb #86324b92
 MASK, MR_MARKS = 'MASK', [f'<{f}>' for f in FIELDS] + ['<yes>', '<no>']
 
-# %% ../nbs/13_language_models.ipynb #3d1b410e
+# %% ../nbs/13_language_models.ipynb #1683ff64
 class LanguageModel(nn.Module, Pretrained):
     "What the five models share: a vocabulary, and a network of `transformers` with fresh weights."
     network, extra, needs_mr = None, (), False # class of the network; tokens behind the words
@@ -42,7 +42,7 @@ class LanguageModel(nn.Module, Pretrained):
             num_hidden_layers=layers, num_attention_heads=heads,
             **self._settings(width, layers, heads, dropout)))
 
-# %% ../nbs/13_language_models.ipynb #28941522
+# %% ../nbs/13_language_models.ipynb #6d3a5971
 class GPT(LanguageModel):
     "GPT (Radford et al. 2018, §3.1): a causal Transformer, each layer norm behind its sublayer."
     network = 'OpenAIGPTLMHeadModel'
@@ -71,7 +71,7 @@ class GPT(LanguageModel):
         gens = [keyed_generator(seed, i) for i in range(n)]
         return [' '.join(continue_text(self, self.prompt(), gen)) for gen in gens]
 
-# %% ../nbs/13_language_models.ipynb #ddd4788c
+# %% ../nbs/13_language_models.ipynb #f0474ddb
 @patch
 @torch.no_grad()
 def nats(self: GPT, texts, mrs=None): # lists of words; for GPT-2 a meaning each
@@ -84,7 +84,7 @@ def nats(self: GPT, texts, mrs=None): # lists of words; for GPT-2 a meaning each
         out.append(self.token_nats(ids, ids >= 0).double().sum().item() if fits else None)
     return out
 
-# %% ../nbs/13_language_models.ipynb #e45a1d36
+# %% ../nbs/13_language_models.ipynb #fd52bac2
 def exchange(e, pools, gen): # an `Example`; {field: list of values}; CPU generator
     "The example with other values for the pools' fields, in words and meaning alike."
     words, mr = e.words, []
@@ -97,20 +97,20 @@ def exchange(e, pools, gen): # an `Example`; {field: list of values}; CPU genera
         mr.append((field, new))
     return Example(words[:MAX_WORDS], mr)
 
-# %% ../nbs/13_language_models.ipynb #bfaea8e3
+# %% ../nbs/13_language_models.ipynb #a5c587d4
 def example_batches(preset, examples, vocab, seed,
                     swap=0.): # share of the texts whose names are exchanged
     "A function: step -> list of `Example`, and the generator for all that is drawn about them."
     batches = Batches([vocab.encode(e.words) for e in examples], vocab.pad, preset.batch_size, seed)
-    values = lambda field: {v for e in examples for f, v in e.mr if f == field and v.strip()}
-    pools = {field: sorted(values(field)) for field in ('name', 'near')}
+    values = lambda field: sorted(v for f, v in field_values(examples) if f == field and v.strip())
+    pools = dict(name=values('name'), near=values('near'))
     def at(step):
         gen, chosen = keyed_generator(seed, step), [examples[r] for r in batches(step)[2]]
         drawn = lambda: swap and float(torch.rand((), generator=gen)) < swap
         return [exchange(e, pools, gen) if drawn() else e for e in chosen], gen
     return at
 
-# %% ../nbs/13_language_models.ipynb #32554c50
+# %% ../nbs/13_language_models.ipynb #591e94d1
 def maker(cls): # a `LanguageModel`
     "Its function in LM_KINDS: preset, examples, seed -> a fresh model, its batches."
     def make(preset, examples, seed):
@@ -128,14 +128,14 @@ def maker(cls): # a `LanguageModel`
         return model, lambda step: model.batch(*texts(step))
     return make
 
-# %% ../nbs/13_language_models.ipynb #99d2f0f6
+# %% ../nbs/13_language_models.ipynb #81b3eac7
 _E2E = dict(width=128, layers=4, heads=4, dropout=0., swap=.5)
 _RUN = dict(steps=4_000, lr=2e-3)
 _TINY = dict(width=64, layers=2, heads=4, dropout=0.)
 _FAST = dict(batch_size=32, steps=4_000, lr=4e-3, warmup=30, ema=.98, precision='no', min_count=0)
 _XLM, _MLM = (dict(objectives=names, partial=.5) for names in ('mlm,tlm', 'mlm'))
 
-# %% ../nbs/13_language_models.ipynb #08552757
+# %% ../nbs/13_language_models.ipynb #fc5d17f7
 LM_PRESETS = {
     'e2e-gpt': Preset('gpt', 'e2e', _E2E, **_RUN),
     'grammar-gpt': Preset('gpt', 'grammar', _TINY, **_FAST | dict(steps=300)),
@@ -159,14 +159,14 @@ LM_PRESETS = {
     'e2e-bart-rotate': Preset('bart', 'e2e', _E2E | dict(layers=2, noise='rotate'), **_RUN),
 }
 
-# %% ../nbs/13_language_models.ipynb #2fd24cab
+# %% ../nbs/13_language_models.ipynb #805ae505
 def draw_word(logits, banned, gen): # (vocab,); ids that must not be drawn; CPU generator -> int
     "One word by chance."
     logits = logits.detach().float().cpu()
     logits[banned] = -torch.inf
     return int(torch.multinomial(logits.softmax(-1), 1, generator=gen))
 
-# %% ../nbs/13_language_models.ipynb #e70cc5df
+# %% ../nbs/13_language_models.ipynb #58751e93
 @torch.no_grad()
 def continue_text(lm, ids, gen, # causal model; list of ids, the last one START; CPU generator
                   most=MAX_WORDS): # words
@@ -178,7 +178,7 @@ def continue_text(lm, ids, gen, # causal model; list of ids, the last one START;
         ids = [*ids, draw_word(logits, banned, gen)]
     return v.decode(ids[n:])
 
-# %% ../nbs/13_language_models.ipynb #ea2dc1f1
+# %% ../nbs/13_language_models.ipynb #c8edd20d
 def mask_words(ids, may,      # (batch, length); bool of that shape, True where one may be chosen
                rate,          # mask rate, a number or one that broadcasts
                mask, n_words, # id of MASK; words have the ids 4 … n_words − 1
@@ -190,19 +190,19 @@ def mask_words(ids, may,      # (batch, length); bool of that shape, True where 
     seen = torch.where(chosen & (dice >= .9), other, ids)
     return torch.where(chosen & (dice < .8), mask, seen), torch.where(chosen, ids, -100)
 
-# %% ../nbs/13_language_models.ipynb #8f0b6d2e
+# %% ../nbs/13_language_models.ipynb #8fe16ef9
 def cross_entropy(logits, targets): # (batch, …, classes); (batch, …), −100 where none
     "In nats, the mean over the targets; 0 if there is no target."
     total = F.cross_entropy(logits.float().flatten(0, -2), targets.flatten(), reduction='sum')
     return total / (targets >= 0).sum().clamp(min=1)
 
-# %% ../nbs/13_language_models.ipynb #28eb8e29
+# %% ../nbs/13_language_models.ipynb #7b51d598
 def mask_rates(n, gaps, gen): # texts; share of the texts with any rate; CPU generator -> (n, 1)
     "The mask rate of each text: 15 %, or in a share `gaps` of the texts anything from 0 to 1."
     u, anything = torch.rand(n, 1, generator=gen), torch.rand(n, 1, generator=gen)
     return torch.where(u < gaps, anything, .15)
 
-# %% ../nbs/13_language_models.ipynb #adf83f06
+# %% ../nbs/13_language_models.ipynb #f6151b38
 def sentence_pairs(examples, gen): # list of `Example`; CPU generator
     "(A, B or None) of each text; 1 if B is of another text, 0 if not, −100 if there is no B."
     cut, n = [sentences(e.words) for e in examples], len(examples)
@@ -215,14 +215,14 @@ def sentence_pairs(examples, gen): # list of `Example`; CPU generator
         pairs[i] = cut[i][0], sum(source[1:], [])
     return pairs, answers
 
-# %% ../nbs/13_language_models.ipynb #2e04c8a6
+# %% ../nbs/13_language_models.ipynb #893c1b70
 def join_rows(vocab, firsts, seconds, most): # a `Vocab`; lists of id lists; positions at most
     "ids, mask, and 1 where the second list stands, each `(batch, length)`."
     ids, mask = pad_batch([(a + b)[:most] for a, b in zip(firsts, seconds)], vocab.pad)
     second = torch.arange(ids.shape[1]) >= torch.tensor([[len(a)] for a in firsts])
     return ids, mask, second * mask.long()
 
-# %% ../nbs/13_language_models.ipynb #f35508fe
+# %% ../nbs/13_language_models.ipynb #e478b8e6
 class BERT(LanguageModel):
     "BERT (Devlin et al. 2019): masked words and next sentences."
     network, extra = 'BertForPreTraining', [MASK]
@@ -260,7 +260,7 @@ class BERT(LanguageModel):
         rows = self.rows([(with_masks(self.vocab, words, self.length - 2), None)])
         return fill_words(self, words, rows, seed, order)
 
-# %% ../nbs/13_language_models.ipynb #dc637979
+# %% ../nbs/13_language_models.ipynb #2434f1cd
 @torch.no_grad()
 def fill_rows(lm, ids, rest, # model; (1, length) ids with MASK; the rest that `logits` takes
               seed, order='surest'): # whole number or CPU generator; or left
@@ -276,7 +276,7 @@ def fill_rows(lm, ids, rest, # model; (1, length) ids with MASK; the rest that `
         ids[0, masked[k]] = draw_word(logits[k], banned, gen)
     return ids
 
-# %% ../nbs/13_language_models.ipynb #608bd707
+# %% ../nbs/13_language_models.ipynb #f9915dc1
 def with_masks(vocab, words, most): # a `Vocab` with MASK; words, None for a gap; words that fit
     "The words that the model reads: MASK for None, UNK for a word that it does not know."
     if not words:
@@ -285,21 +285,21 @@ def with_masks(vocab, words, most): # a `Vocab` with MASK; words, None for a gap
         raise BadInput(f'a text of {len(words)} words is too long to fill: the model holds {most}')
     return [MASK if w is None else vocab.words[vocab.known(w)] for w in words]
 
-# %% ../nbs/13_language_models.ipynb #1db9f5c1
+# %% ../nbs/13_language_models.ipynb #ff17b135
 def fill_words(lm, words, rows, seed, order): # the words as `lm.rows` gives them
     "The words with one from `fill_rows` for each None."
     ids, *rest = (u.to(lm.net.device) for u in rows)
     ids = fill_rows(lm, ids, rest, seed, order)[0, -len(words) - 1:]
     return [w or lm.vocab.words[i] for w, i in zip(words, ids.tolist())]
 
-# %% ../nbs/13_language_models.ipynb #53b559e4
+# %% ../nbs/13_language_models.ipynb #1f6a7ec5
 def cloze(words, gen, rate=.15): # list of str; CPU generator; share
     "The words with None in the place of some, at least one."
     u = torch.rand(len(words), generator=gen)
     gone = (u <= u.min().clamp(min=rate)).tolist()
     return [None if g else w for w, g in zip(words, gone)]
 
-# %% ../nbs/13_language_models.ipynb #a561b08d
+# %% ../nbs/13_language_models.ipynb #5d73118f
 @torch.no_grad()
 def masked_scores(lm, texts, clozes, # `BERT` or `XLM`; lists of words; the same after `cloze`
                   rows): # function (list of texts, list of their numbers) -> what `logits` takes
@@ -315,7 +315,7 @@ def masked_scores(lm, texts, clozes, # `BERT` or `XLM`; lists of words; the same
         nats += F.cross_entropy(logits, gold, reduction='none').tolist()
     return dict(accuracy=sum(right) / len(right), nats=sum(nats) / len(nats), words=len(right))
 
-# %% ../nbs/13_language_models.ipynb #0d2a6b36
+# %% ../nbs/13_language_models.ipynb #55b3f60b
 def mr_words(mr): # (field, value) pairs
     "A meaning representation as words: `<food> French <near> the river`."
     words = []
@@ -329,7 +329,7 @@ def mr_words(mr): # (field, value) pairs
         raise BadInput(f'a meaning is a list of (field, value) pairs, not {mr!r}') from None
     return words
 
-# %% ../nbs/13_language_models.ipynb #1a9741e2
+# %% ../nbs/13_language_models.ipynb #f38fadc6
 class XLM(LanguageModel):
     "XLM (Conneau and Lample 2019, §3): three objectives; meaning and text are its two languages."
     network, extra, needs_mr = 'XLMWithLMHeadModel', [MASK, *MR_MARKS], True
@@ -378,7 +378,7 @@ class XLM(LanguageModel):
         rows = self.rows([(mr, with_masks(self.vocab, words, self.length - 2))])
         return fill_words(self, words, rows, seed, order)
 
-# %% ../nbs/13_language_models.ipynb #e4d290d0
+# %% ../nbs/13_language_models.ipynb #9edacb7d
 @patch
 def batch(self: XLM, examples, gen): # as GPT's
     "What `forward` takes: `rows` for one objective, targets, whether self-attention is causal."
@@ -396,7 +396,7 @@ def batch(self: XLM, examples, gen): # as GPT's
     ids, targets = mask_words(ids, ids > self.vocab.pad, rates, n, n, gen)
     return ids, mask, langs, positions, targets, False
 
-# %% ../nbs/13_language_models.ipynb #8ac5bdc2
+# %% ../nbs/13_language_models.ipynb #629d56d0
 class GPT2(GPT):
     "GPT-2 (Radford et al. 2019, §2) with a meaning as a prompt: `mr START text END`."
     network, extra, needs_mr = 'GPT2LMHeadModel', MR_MARKS, True
@@ -422,19 +422,19 @@ class GPT2(GPT):
         gens = [keyed_generator(seed, i) for i in range(n)]
         return [' '.join(continue_text(self, self.prompt(mr), gen)) for gen in gens]
 
-# %% ../nbs/13_language_models.ipynb #ae0686be
+# %% ../nbs/13_language_models.ipynb #8ce4a5eb
 def mask_tokens(words, gen, rate=.15): # list of str; CPU generator; share
     "Token masking: words become MASK."
     u = torch.rand(len(words), generator=gen).tolist()
     return [MASK if x < rate else w for w, x in zip(words, u)]
 
-# %% ../nbs/13_language_models.ipynb #bb6f5f2b
+# %% ../nbs/13_language_models.ipynb #563a69b8
 def delete_tokens(words, gen, rate=.15): # as above
     "Token deletion: words are removed, and nothing marks where."
     u = torch.rand(len(words), generator=gen).tolist()
     return [w for w, x in zip(words, u) if x >= rate]
 
-# %% ../nbs/13_language_models.ipynb #41f351e7
+# %% ../nbs/13_language_models.ipynb #d25465f6
 def infill_spans(words, gen, rate=.3, mean=3.): # share of the words; λ of the Poisson lengths
     "Text infilling: spans of Poisson length become one MASK each; an empty span adds a MASK."
     left, spans = round(rate * len(words)), []
@@ -451,23 +451,23 @@ def infill_spans(words, gen, rate=.3, mean=3.): # share of the words; λ of the 
             out.append(words[i + k])
     return out
 
-# %% ../nbs/13_language_models.ipynb #988cc7e8
+# %% ../nbs/13_language_models.ipynb #52d6826b
 def permute_sentences(words, gen): # list of str; CPU generator
     "Sentence permutation: the sentences in another order."
     cut = sentences(words)
     return [w for k in torch.randperm(len(cut), generator=gen).tolist() for w in cut[k]]
 
-# %% ../nbs/13_language_models.ipynb #4240340f
+# %% ../nbs/13_language_models.ipynb #06b86159
 def rotate_document(words, gen): # list of str; CPU generator
     "Document rotation: the text begins at a word drawn by chance; what stood before comes last."
     k = int(torch.randint(len(words), (), generator=gen))
     return words[k:] + words[:k]
 
-# %% ../nbs/13_language_models.ipynb #1aba213c
+# %% ../nbs/13_language_models.ipynb #11cc8949
 NOISES = dict(mask=mask_tokens, delete=delete_tokens, infill=infill_spans,
               permute=permute_sentences, rotate=rotate_document)
 
-# %% ../nbs/13_language_models.ipynb #b19d8744
+# %% ../nbs/13_language_models.ipynb #1f054394
 class BART(LanguageModel):
     "BART (Lewis et al. 2020, §2): an encoder reads a corrupted text, a decoder writes it whole."
     network, extra = 'BartForConditionalGeneration', [MASK]
@@ -508,7 +508,7 @@ class BART(LanguageModel):
         ce = self.token_nats(ids, mask, out, out_mask).sum() / out_mask[:, 1:].sum()
         return ce, dict(ce=ce.detach())
 
-# %% ../nbs/13_language_models.ipynb #ae5109e2
+# %% ../nbs/13_language_models.ipynb #63339395
 def gap_sizes(words, n_words, most, room): # as `write` has them; number of words that fit
     "The size of each gap, None where the model decides."
     gaps = [i for i, w in enumerate(words) if w is None]
@@ -521,7 +521,7 @@ def gap_sizes(words, n_words, most, room): # as `write` has them; number of word
         raise BadInput(f'text and gaps are too long: the model holds {room} words')
     return sizes
 
-# %% ../nbs/13_language_models.ipynb #42d4a7c0
+# %% ../nbs/13_language_models.ipynb #e407c3b2
 @patch
 def write_gap(self: BART, source, done, # encoder's states and mask; ids before the gap
               ahead, n, most, gen): # ids behind the gap; its size, or None; limit; generator
@@ -538,7 +538,7 @@ def write_gap(self: BART, source, done, # encoder's states and mask; ids before 
             break
     return [k for k in gap[:n or most] if k != v.end]
 
-# %% ../nbs/13_language_models.ipynb #676745b3
+# %% ../nbs/13_language_models.ipynb #c65219d2
 @patch
 @torch.no_grad()
 def write(self: BART,
@@ -564,6 +564,6 @@ def write(self: BART,
         text += [w] if w else [v.words[k] for k in new]
     return text
 
-# %% ../nbs/13_language_models.ipynb #5c6b4069
+# %% ../nbs/13_language_models.ipynb #52ecb794
 LM_KINDS = dict(gpt=maker(GPT), bert=maker(BERT), xlm=maker(XLM),
                 gpt2=maker(GPT2), bart=maker(BART))

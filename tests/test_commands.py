@@ -5,17 +5,8 @@ import pytest, torch
 
 def run(name, *args, ok=0, timeout=120, **env):
     "A command in a process of its own -> (stdout, stderr)."
-    module = dict(
-        dlm_train='training',
-        dlm_sample='sampling',
-        dlm_nll='sampling',
-        dlm_control='controls',
-        dlm_infill='controls',
-        dlm_evaluate='reproduction',
-        dlm_reproduce='reproduction',
-    )[name]
     code = (
-        f'import sys; sys.argv[0] = {name!r}; from diffusion_lm_nb.{module} import {name} as f;'
+        f'import sys; sys.argv[0] = {name!r}; from diffusion_lm_nb.commands import {name} as f;'
         ' sys.exit(f())'
     )
     r = subprocess.run(

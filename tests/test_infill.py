@@ -3,7 +3,7 @@ import json
 from dataclasses import replace
 import pytest, torch
 from hypothesis import given, settings, strategies as st
-import diffusion_lm_nb.controls as controls
+from diffusion_lm_nb import commands
 from diffusion_lm_nb.controls import Infill
 from diffusion_lm_nb.infilling import GapLM, gap_mask
 from diffusion_lm_nb.reproduction import read_items
@@ -141,7 +141,7 @@ class Parrot:
         return [[f'polly {j} {k} {seed}' for k in range(n)] for j in indices]
 
 def test_other_methods_write_the_same_rows(tmp_path, monkeypatch):
-    monkeypatch.setitem(controls.WRITERS, 'parrot', lambda task, device, folder: Parrot())
+    monkeypatch.setitem(commands.BASELINES, 'parrot', lambda task, device, folder: Parrot())
     (tmp_path / 't.jsonl').write_text('5\n9\n12\n')
     out = tmp_path / 'out.jsonl'
     control_texts(

@@ -4,7 +4,8 @@ from types import SimpleNamespace
 import pytest, torch
 from diffusion_lm_nb import DiffusionLM, Infill, Length, SemanticContent
 from diffusion_lm_nb.files import BadInput
-from diffusion_lm_nb.sampling import SOLVERS
+from diffusion_lm_nb.likelihood import LENGTH_SHARE
+from diffusion_lm_nb.sampling import SOLVERS, time_grid
 
 @pytest.mark.parametrize('solver', SOLVERS)
 def test_same_seed_same_text(lm, solver):
@@ -91,3 +92,29 @@ def test_bound_is_finite_and_batch_free(lm):
     both = lm.bound(texts, draws=8)
     assert torch.isfinite(both).all() and (both > 0).all()
     assert lm.nll(texts, draws=8) == pytest.approx(float(both.sum()) / (11 + 7), rel=1e-5)
+
+def test_clamped_estimates_are_words(lm):
+    r = lm.request(0, n_words=4)
+    distance = lambda x0: torch.cdist(x0, lm.emb.E).min(-1).values.max()
+    clamped = [x0 for *_, x0 in lm.sampling_loop([r], 6, steps=5, clamp=True)][:-1]
+    free = [x0 for *_, x0 in lm.sampling_loop([lm.request(0, n_words=4)], 6, steps=5)][:-1]
+    assert max(map(distance, clamped)) < 1e-2 and max(map(distance, free)) > .1
+
+def test_time_grid(lm):
+    assert torch.equal(time_grid(4), torch.tensor([1., .75, .5, .25, 0.]))
+    for wrong in (0, torch.tensor([1., .5]), torch.tensor([1., .2, .5, 0.]), torch.tensor([1.])):
+        with pytest.raises(BadInput):
+            time_grid(wrong)
+    assert lm.sample(2, steps=torch.linspace(1, 0, 7)) == lm.sample(2, steps=6)
+    assert lm.sample(2, steps=torch.linspace(1, 0, 7) ** .8) != lm.sample(2, steps=6)
+
+def test_lengths_are_a_distribution(lm):
+    words = lm.vocab.words
+    few = DiffusionLM(words, width=8, layers=1, heads=1, length_counts=[0, 0, 3, 1])
+    p = few.length_log_probs().double().exp()
+    assert len(p) == few.length - 1 and p.sum() == pytest.approx(1, abs=1e-6)
+    assert p[50] == pytest.approx(LENGTH_SHARE / len(p), rel=1e-4)      # longer than any seen
+    assert p[2] == pytest.approx(.75, abs=1e-4)
+    long = [words[-1:] * 50]
+    assert torch.isfinite(few.bound(long, draws=2)).all()
+    assert all(len(t.split()) in (2, 3) for t in few.sample(20, steps=1))   # sampling is as it was

@@ -14,8 +14,8 @@ from diffusion_lm_nb import (
 )
 from diffusion_lm_nb.corpora import Annotated, swap_names
 from diffusion_lm_nb.syntax import (
-    SyntaxOnLatents, UPOS, brackets, chains, gold_chart, inside, read_tree, spans_tree,
-    syntax_reader, tree_f1, tree_log_prob, tree_spans, tree_text,
+    SyntaxOnLatents, UPOS, collapse_unary, gold_chart, inside, read_tree, span_marginals,
+    spans_tree, syntax_classifier, tree_f1, tree_log_prob, tree_spans, tree_text,
 )
 from diffusion_lm_nb.oracles import (
     Judge, Reader, bracketed_texts, evalb_f1, lm_score, make_judge, reader_scores,
@@ -38,7 +38,7 @@ HUNDRED = Path(__file__).parent/'restaurant_100.txt'
 @pytest.fixture(scope='module')
 def lm(): return DiffusionLM.from_pretrained('grammar')
 @pytest.fixture(scope='module')
-def reader(): return syntax_reader('grammar-syntax')
+def reader(): return syntax_classifier('grammar-syntax')
 @pytest.fixture(scope='module')
 def valid(): return load_corpus('grammar', 'valid')[:40]
 
@@ -103,8 +103,8 @@ def charts(draw, most=8): # nested spans with labels, of a text of n words
 def test_tree_and_chart_are_one(case):
     n, chart = case
     tree = spans_tree(chart, [f'w{i}' for i in range(n)])
-    assert chains(tree_spans(tree)) == chart and tree.leaves() == [f'w{i}' for i in range(n)]
-    assert chains(tree_spans(read_tree(tree_text(tree)))) == chart
+    assert collapse_unary(tree_spans(tree)) == chart and tree.leaves() == [f'w{i}' for i in range(n)]
+    assert collapse_unary(tree_spans(read_tree(tree_text(tree)))) == chart
 
 # --- the parser's arithmetic
 
@@ -120,12 +120,12 @@ def test_inside_by_enumeration(seed):
     s, n = torch.randn(4, 7, 7, generator=torch.Generator().manual_seed(seed)) * 3, torch.tensor(
         [7, 1, 2, 5]
     )
-    p, best = brackets(s, n), brackets(s, n, best=True)
+    p, best = span_marginals(s, n), span_marginals(s, n, viterbi=True)
     for b, k in enumerate(n.tolist()):
         every = binary(0, k - 1)
         worth = torch.stack([sum(s[b][x] for x in t) for t in every])
         assert torch.allclose(inside(s, n)[b], worth.logsumexp(0), atol=1e-4) and torch.allclose(
-            inside(s, n, best=True)[b], worth.max(), atol=1e-5
+            inside(s, n, viterbi=True)[b], worth.max(), atol=1e-5
         )
         want = torch.zeros(7, 7)
         for t, w in zip(every, worth.softmax(0)):
@@ -135,7 +135,7 @@ def test_inside_by_enumeration(seed):
         assert {tuple(x) for x in best[b].nonzero().tolist()} == set(every[int(worth.argmax())])
 
 def test_ties_still_give_one_tree():
-    best = brackets(torch.zeros(1, 6, 6), torch.tensor([6]), best=True)[0]
+    best = span_marginals(torch.zeros(1, 6, 6), torch.tensor([6]), viterbi=True)[0]
     assert (
         set(best.unique().tolist()) == {0.0, 1.0} and best.sum() == 11
     ) # 6 words, 5 binary brackets
@@ -284,7 +284,7 @@ def test_controls_obey(lm, valid, reader):
                     torch.nn.functional.one_hot(ids, len(lm.vocab)).float(), mask
                 )
             best, label = torch.nn.functional.pad(s, (1, 0)).max(-1)
-            chosen = (brackets(best, mask.sum(1) - 2, best=True)[0] > 0.5) & (label[0] > 0)
+            chosen = (span_marginals(best, mask.sum(1) - 2, viterbi=True)[0] > 0.5) & (label[0] > 0)
             return [reader.tags[k] for k in odds[0].argmax(-1)], spans_tree(
                 {
                     (i, j): reader.labels[int(label[0, i, j]) - 1]
