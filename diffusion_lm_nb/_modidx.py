@@ -965,6 +965,8 @@ d = { 'settings': {'branch': 'main', 'doc_baseurl': '/', 'doc_host': '', 'git_ur
                                                                                                'diffusion_lm_nb/language_models.py'),
                                                  'diffusion_lm_nb.language_models.permute_sentences': ( 'language_models.html#permute_sentences',
                                                                                                         'diffusion_lm_nb/language_models.py'),
+                                                 'diffusion_lm_nb.language_models.published': ( 'language_models.html#published',
+                                                                                                'diffusion_lm_nb/language_models.py'),
                                                  'diffusion_lm_nb.language_models.rotate_document': ( 'language_models.html#rotate_document',
                                                                                                       'diffusion_lm_nb/language_models.py'),
                                                  'diffusion_lm_nb.language_models.sentence_pairs': ( 'language_models.html#sentence_pairs',

@@ -20,8 +20,7 @@ from .sampling import token_posterior
 # %% ../nbs/09_guidance.ipynb #6549aa12
 def parts_of(control): # a control or None
     "The single controls that a control is made of, a list."
-    if isinstance(control, Conjunction): return control.parts
-    return [] if control is None else [control]
+    return [] if control is None else getattr(control, 'parts', [control])
 
 # %% ../nbs/09_guidance.ipynb #177a52b0
 def joined(parts): # a list of controls
@@ -30,8 +29,8 @@ def joined(parts): # a list of controls
 
 # %% ../nbs/09_guidance.ipynb #421c3a2c
 class ClassifierGuidance:
-    """The paper's guidance (section 5.1): steps along ∇[λ·log p(x_s | x_t) + log p(c | x_s)], scaled
-    as Adagrad scales them. The solver must draw noise: where its variance is 0, nothing moves.
+    """The paper's guidance (section 5.1): steps along ∇[λ·log p(x_s | x_t) + log p(c | x_s)],
+    scaled as Adagrad scales them. The solver must draw noise: where its variance is 0, nothing moves.
     """
     def __init__(
         self,
@@ -111,7 +110,7 @@ def condition(
     strength=1.0, # 1: Bayes' rule; 0: nothing happens
 ):
     """Token marginals given c, like `logp`: q = p + strength·(g − p·Σg), g = ∂ log P(c)/∂ log p.
-    Exact iff P is the probability of an event under independent positions, thus multi-affine in p_i.
+    Exact iff P is the probability of an event under independent positions (multi-affine in p_i).
     """
     with torch.enable_grad():
         l = logp.detach().clamp(min=-1e4).requires_grad_()

@@ -345,10 +345,11 @@ class Run:
         self.sums, self.rows = {}, 0 # loss and parts since the last row, summed; their number
         self.model, self.opt = self.acc.prepare(model, self.opt)
         self.rank = self.acc.process_index # process 0 alone writes and prints
+        self.knows_shards = 'part' in inspect.signature(type(model).forward).parameters
     def on_device(self, batch): # a tuple
         "The batch on the run's device; a loss that knows no shards keeps its generator."
-        knows = 'part' in inspect.signature(type(self.bare).forward).parameters
-        return [send(a, self.acc.device) if knows or torch.is_tensor(a) else a for a in batch]
+        move = self.knows_shards
+        return [send(a, self.acc.device) if move or torch.is_tensor(a) else a for a in batch]
 
 # %% ../nbs/06_training.ipynb #f260484f
 @patch
