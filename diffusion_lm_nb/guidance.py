@@ -20,7 +20,8 @@ from .sampling import token_posterior
 # %% ../nbs/09_guidance.ipynb #6549aa12
 def parts_of(control): # a control or None
     "The single controls that a control is made of, a list."
-    return [] if control is None else getattr(control, 'parts', [control])
+    if isinstance(control, Conjunction): return control.parts
+    return [] if control is None else [control]
 
 # %% ../nbs/09_guidance.ipynb #177a52b0
 def joined(parts): # a list of controls
