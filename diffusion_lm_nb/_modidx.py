@@ -136,6 +136,8 @@ d = { 'settings': {'branch': 'main', 'doc_baseurl': '/', 'doc_host': '', 'git_ur
                                            'diffusion_lm_nb.baselines.Writer': ('baselines.html#writer', 'diffusion_lm_nb/baselines.py'),
                                            'diffusion_lm_nb.baselines.Writer.reason': ( 'baselines.html#writer.reason',
                                                                                         'diffusion_lm_nb/baselines.py'),
+                                           'diffusion_lm_nb.baselines.Writer.spell': ( 'baselines.html#writer.spell',
+                                                                                       'diffusion_lm_nb/baselines.py'),
                                            'diffusion_lm_nb.baselines.Writer.write': ( 'baselines.html#writer.write',
                                                                                        'diffusion_lm_nb/baselines.py'),
                                            'diffusion_lm_nb.baselines.Writer.write_one': ( 'baselines.html#writer.write_one',

@@ -4,7 +4,7 @@
 __all__ = ['INFILL_METHODS', 'INFILL_PRESETS', 'INFILL_KINDS', 'hidden_words', 'LeftOnly', 'infill_by', 'frequent_words', 'Gaps',
            'LeftWriter', 'ARWriter', 'gap_mask', 'GapLM', 'make_gaps', 'ByModel', 'Soft', 'Cold', 'Delorean']
 
-# %% ../nbs/15_infilling.ipynb #9e5e5bb4
+# %% ../nbs/15_infilling.ipynb #74561566
 import math
 import torch, torch.nn.functional as F
 from fastcore.basics import patch
@@ -18,7 +18,7 @@ from .controls import Infill
 from .baselines import FT_MODEL, FT_RUN, FT_TINY, TINY_RUN
 from .baselines import Stream, Writer, draw, gap_start, sample_stream
 
-# %% ../nbs/15_infilling.ipynb #b637bdf8
+# %% ../nbs/15_infilling.ipynb #d4f85ff6
 def hidden_words(
     examples,
     least=3, most=8, # words that are hidden, in a row
@@ -35,7 +35,7 @@ def hidden_words(
         out.append((Infill(w[:i], w[i + n:], n), [' '.join(w[i:i + n])]))
     return out
 
-# %% ../nbs/15_infilling.ipynb #a215c04a
+# %% ../nbs/15_infilling.ipynb #efc2fba1
 class LeftOnly(Infill):
     "A gap that is filled without reading the right side."
     def plan(self, lm, gen, n_words=None):
@@ -47,10 +47,10 @@ class LeftOnly(Infill):
         sizes = [p[1] for p in self.parts if not isinstance(p, str)]
         return [known or w for known, w in zip(self.layout(sizes), words)]
 
-# %% ../nbs/15_infilling.ipynb #f01e4379
+# %% ../nbs/15_infilling.ipynb #e89c9a28
 INFILL_METHODS = ['diffusion', 'left-only', 'frequent-words']
 
-# %% ../nbs/15_infilling.ipynb #da7dab90
+# %% ../nbs/15_infilling.ipynb #467afadf
 def infill_by(infills, method): # list of `Infill`; a name of INFILL_METHODS -> controls
     "The controls as the method may read them; BadInput if it cannot fill them."
     if method not in INFILL_METHODS:
@@ -61,14 +61,14 @@ def infill_by(infills, method): # list of `Infill`; a name of INFILL_METHODS -> 
         raise BadInput(f'{method} needs the size of each gap; write ___{{3}}, not ___: {open_}')
     return [LeftOnly.parse(c.text) for c in infills]
 
-# %% ../nbs/15_infilling.ipynb #65c45fa3
+# %% ../nbs/15_infilling.ipynb #a85cdce8
 def frequent_words(infill, vocab): # -> words
     "The text with the commonest words in its gaps."
     sizes = [p[1] for p in infill.parts if not isinstance(p, str)]
     words = iter(vocab.words[4:] * sum(sizes))
     return [known or next(words) for known in infill.layout(sizes)]
 
-# %% ../nbs/15_infilling.ipynb #602401c6
+# %% ../nbs/15_infilling.ipynb #cc1e5c0f
 class Gaps(Writer):
     "A method that fills gaps."
     tasks, limits = {'infill'}, 'it only fills gaps'
@@ -88,7 +88,7 @@ class Gaps(Writer):
             raise BadInput(f'{self.name} fills one gap a text: {infill.text}')
         return left, right, size
 
-# %% ../nbs/15_infilling.ipynb #7329f1c7
+# %% ../nbs/15_infilling.ipynb #afa323a4
 class LeftWriter(Gaps):
     "Left-only: a language model writes on from the left side, as many words as the gap has."
     name = 'ar-left'
@@ -113,7 +113,7 @@ class LeftWriter(Gaps):
             stream.read(ids)
         return texts
 
-# %% ../nbs/15_infilling.ipynb #4df77882
+# %% ../nbs/15_infilling.ipynb #4d0ac1dd
 class ARWriter(Gaps):
     "AR infilling: a model that was trained on `left gap right START middle`."
     name, told_sizes = 'ar', False
@@ -125,9 +125,9 @@ class ARWriter(Gaps):
         if (size or 10) > stream.room:
             raise BadInput(f'text and gap are too long for the model: {control.text[:80]}')
         texts = sample_stream(stream, gens, self.vocab.end, most=size or 10, least=size or 1)
-        return [[*left, *(self.vocab.words[i] for i in t), *right] for t in texts]
+        return [[*left, *self.spell(t), *right] for t in texts]
 
-# %% ../nbs/15_infilling.ipynb #5d16bc40
+# %% ../nbs/15_infilling.ipynb #00b0b290
 def gap_mask(
     ids, mask, # (batch, length)
     stops, # ids of . ! ?
@@ -146,7 +146,7 @@ def gap_mask(
             row[first:first + size] = True
     return out
 
-# %% ../nbs/15_infilling.ipynb #7899ece4
+# %% ../nbs/15_infilling.ipynb #34c1721c
 class GapLM(DiffusionLM):
     "A `DiffusionLM` that is trained to fill gaps only; it is loaded and sampled like any other."
     def predict_gap(
@@ -172,7 +172,7 @@ class GapLM(DiffusionLM):
             x̂0[noised] = logp.exp() @ E
         return logp, x̂0
 
-# %% ../nbs/15_infilling.ipynb #579d5e29
+# %% ../nbs/15_infilling.ipynb #26241b3b
 @patch
 def loss(
     self: GapLM,
@@ -199,7 +199,7 @@ def loss(
     ce = R * F.nll_loss(logp[gap[noised]], ids[gap], reduction='sum') / total
     return ce, dict(ce=ce.detach())
 
-# %% ../nbs/15_infilling.ipynb #4d437bd3
+# %% ../nbs/15_infilling.ipynb #3f073b53
 def make_gaps(preset, examples, seed): # `Preset`, list of `Example`, int
     "A fresh `GapLM` for these texts, and its batches."
     length = preset.model.get('length', 64)
@@ -209,7 +209,7 @@ def make_gaps(preset, examples, seed): # `Preset`, list of `Example`, int
     model = GapLM(vocab.words, length_counts=counts, **preset.model)
     return model, text_batches(preset, examples, vocab, length, seed)
 
-# %% ../nbs/15_infilling.ipynb #01243713
+# %% ../nbs/15_infilling.ipynb #ea54ef53
 INFILL_PRESETS = {
     'roc-gaps': Preset(
         'gaps', 'roc-triples',
@@ -221,7 +221,7 @@ INFILL_PRESETS = {
 }
 INFILL_KINDS = dict(gaps=make_gaps)
 
-# %% ../nbs/15_infilling.ipynb #a93f2f62
+# %% ../nbs/15_infilling.ipynb #17eb313d
 class ByModel(Gaps):
     "BERT or BART, as they fill gaps themselves."
     def __init__(
@@ -243,10 +243,10 @@ class ByModel(Gaps):
         sizes = [p[1] for p in control.parts if not isinstance(p, str)]
         return [self.to_size(words, sizes, gen) for gen in gens]
 
-# %% ../nbs/15_infilling.ipynb #965cf4b6
+# %% ../nbs/15_infilling.ipynb #cbcc5813
 @patch
 def to_size(self: ByModel, words, sizes, gen): # None for a gap; None for an open size; generator
-    "BART's text: the first free one of the wanted length in `tries`, else one cut to size."
+    "BART's text: the first free one of the wanted length in `tries`, else one stopped at the size."
     together = any(a is b is None for a, b in zip(words, words[1:])) # two gaps in a row
     if None not in sizes and not together:
         for _ in range(self.tries):
@@ -255,7 +255,7 @@ def to_size(self: ByModel, words, sizes, gen): # None for a gap; None for an ope
                 return text
     return self.lm.write(words, sizes, gen)
 
-# %% ../nbs/15_infilling.ipynb #ef986e09
+# %% ../nbs/15_infilling.ipynb #8c304acf
 class Soft(Gaps):
     "What COLD and DELOREAN share: a left-to-right model that reads a gap of logits."
     def __init__(self, lm): # has `vocab` and `net`
@@ -288,7 +288,7 @@ class Soft(Gaps):
         target = right.expand(len(logits), -1)
         return F.cross_entropy(logits, target, reduction='none').mean(1)
 
-# %% ../nbs/15_infilling.ipynb #c64c86b8
+# %% ../nbs/15_infilling.ipynb #52a00424
 class Cold(Soft):
     "COLD (Qin et al. 2022): Langevin dynamics on the logits of the gap, then rounding to words."
     name = 'cold'
@@ -306,7 +306,7 @@ class Cold(Soft):
         self.iterations, self.lr, self.constraint = iterations, step, constraint
         self.overlap, self.top, self.noise = overlap, top, noise
 
-# %% ../nbs/15_infilling.ipynb #10e360bb
+# %% ../nbs/15_infilling.ipynb #0f165002
 @patch
 def fluency(self: Cold, y, left, right): # -> (rows,)
     "Cross-entropy between the model's `top` words and the soft gap, nats per word."
@@ -318,7 +318,7 @@ def fluency(self: Cold, y, left, right): # -> (rows,)
         p = logits.masked_fill(logits < least, -torch.inf).softmax(-1)
     return -(p * logp).sum((1, 2)) / n
 
-# %% ../nbs/15_infilling.ipynb #9db2fbc9
+# %% ../nbs/15_infilling.ipynb #de582dcf
 @patch
 def context_fit(self: Cold, y, left, right, common): # -> (rows,)
     "Nats per token of the right side, less the reward for words in common."
@@ -329,14 +329,14 @@ def context_fit(self: Cold, y, left, right, common): # -> (rows,)
         nats = nats - self.overlap * chance.mean(-1)
     return nats
 
-# %% ../nbs/15_infilling.ipynb #9ac34dd1
+# %% ../nbs/15_infilling.ipynb #34756a50
 @patch
 def energy(self: Cold, y, left, right, common): # (rows, n, vocab) logits; ids; ids; ids -> (rows,)
     "(1 − β)·fluency + β·fit; `common` are the words that only the right side has."
     β = self.constraint
     return (1 - β) * self.fluency(y, left, right) + β * self.context_fit(y, left, right, common)
 
-# %% ../nbs/15_infilling.ipynb #a5ab8a1c
+# %% ../nbs/15_infilling.ipynb #33d084ce
 @patch
 @torch.no_grad()
 def first_guess(self: Cold, words, left, right, n, gens): # left words; ids; ids; size
@@ -346,7 +346,7 @@ def first_guess(self: Cold, words, left, right, n, gens): # left words; ids; ids
     y = F.one_hot(ids.to(self.E.device), len(self.vocab)).float()
     return self.words_only(self.reads(left, y, right)[:, len(words):len(words) + n])
 
-# %% ../nbs/15_infilling.ipynb #b93ca42b
+# %% ../nbs/15_infilling.ipynb #3fa16009
 @patch
 @torch.no_grad()
 def rounded(self: Cold, left, y): # ids; (rows, n, vocab) logits -> word lists
@@ -360,9 +360,9 @@ def rounded(self: Cold, left, y): # ids; (rows, n, vocab) logits -> word lists
         best = logits.gather(1, ids).argmax(1, keepdim=True)
         out.append(ids.gather(1, best)[:, 0])
         stream.read(out[-1])
-    return [[self.vocab.words[i] for i in row] for row in torch.stack(out, 1).tolist()]
+    return [self.spell(ids) for ids in torch.stack(out, 1).tolist()]
 
-# %% ../nbs/15_infilling.ipynb #06e33f37
+# %% ../nbs/15_infilling.ipynb #e3cdc7f4
 @patch
 def write_one(self: Cold, control, gens):
     "The texts of one target, by Langevin dynamics."
@@ -382,7 +382,7 @@ def write_one(self: Cold, control, gens):
     words = self.rounded(left, (y + ε).detach())
     return [[*left_words, *w, *right_words] for w in words]
 
-# %% ../nbs/15_infilling.ipynb #0d6cf06f
+# %% ../nbs/15_infilling.ipynb #723568fe
 class Delorean(Soft):
     "DELOREAN (Qin et al. 2020): nothing is drawn; text k is what the k-th pass from the end left."
     name = 'delorean'
@@ -392,7 +392,7 @@ class Delorean(Soft):
         passes=20, # backward and forward passes
         inner=20, # gradient steps of each backward pass
         step=3e-4, # length of a step, as a share of the norm of the logits
-        mix=.88, # γ, the share of the forward pass
+        mix=.88, # ρ, the share of the forward pass
     ):
         super().__init__(lm)
         self.passes, self.inner, self.lr, self.mix = passes, inner, step, mix
@@ -409,7 +409,7 @@ class Delorean(Soft):
             x = sharp.softmax(-1) @ self.E
         return torch.cat(out, 1)
 
-# %% ../nbs/15_infilling.ipynb #3168f6e3
+# %% ../nbs/15_infilling.ipynb #7404d0d5
 @patch
 def backward_pass(self: Delorean, left, y, right): # ids; (1, n, vocab) logits; ids -> like y
     "The logits, moved by gradients of the right side's likelihood."
@@ -421,7 +421,7 @@ def backward_pass(self: Delorean, left, y, right): # ids; (1, n, vocab) logits; 
         y = y.detach() - self.lr * y.detach().norm() * g / (g.norm() + 1e-15)
     return y
 
-# %% ../nbs/15_infilling.ipynb #59d075e4
+# %% ../nbs/15_infilling.ipynb #fcf19543
 @patch
 @torch.no_grad()
 def write_one(self: Delorean, control, gens):
@@ -430,5 +430,5 @@ def write_one(self: Delorean, control, gens):
     for _ in range(self.passes):
         y = self.forward_pass(left, n, self.backward_pass(left, y, right))
         ids = self.words_only(y)[0].argmax(-1).tolist()
-        texts.append([*left_words, *(self.vocab.words[i] for i in ids), *right_words])
+        texts.append([*left_words, *self.spell(ids), *right_words])
     return [texts[-1 - k % len(texts)] for k in range(len(gens))]

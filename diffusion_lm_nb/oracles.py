@@ -21,8 +21,8 @@ from .checkpoints import Pretrained
 from .data import Batches, SPECIALS, Vocab, pad_batch
 from .denoiser import Block
 from .training import ARTransformer, Preset, fitting_texts, keyed_generator
-from .syntax import SyntaxHead, UPOS, brackets, example_chart, frequent_labels
-from .syntax import gold_chart, make_syntax, read_tree, spans_tree, syntax_loss
+from .syntax import SyntaxHead, UPOS, example_chart, frequent_labels, gold_chart
+from .syntax import make_syntax, read_tree, span_marginals, spans_tree, syntax_loss
 from .syntax import tree_spans, tree_text
 
 # %% ../nbs/12_oracles.ipynb #8951095e
@@ -208,7 +208,7 @@ def read_batch(self: Reader, texts): # lists of words, none empty
     rows = torch.arange(len(texts), device=device)
     whole = scores[rows, 0, n - 1].max(-1)                 # the whole text is a constituent
     best[rows, 0, n - 1], label[rows, 0, n - 1] = whole.values, whole.indices + 1
-    chosen = (brackets(best, n, True) > .5) & (label > 0)
+    chosen = (span_marginals(best, n, True) > .5) & (label > 0)
     for b, words in enumerate(texts):
         spans = {}
         for i, j in chosen[b].nonzero().tolist(): spans[i, j] = self.labels[int(label[b, i, j]) - 1]

@@ -10,7 +10,7 @@ import base64, html, io
 import torch, torch.nn.functional as F
 from .checkpoints import read_config, weights_home
 from .data import Vocab, pad_batch
-from .syntax import SyntaxTree, bracket_scores, brackets, syntax_reader
+from .syntax import SyntaxTree, bracket_scores, span_marginals, syntax_classifier
 
 # %% ../nbs/F_report.ipynb #8f81c2eb
 def shown(target): # as in a row -> str
@@ -174,7 +174,7 @@ def chart_figure(tree, text): # brackets of the wish; a text -> matplotlib figur
     wish, words, reader, vocab = (
         SyntaxTree(tree),
         text.split(),
-        syntax_reader('e2e-syntax'),
+        syntax_classifier('e2e-syntax'),
         Vocab(read_config(weights_home() / 'e2e', ['words'])['words']),
     )
     ids, mask = pad_batch([vocab.encode(words)], vocab.pad)
@@ -183,7 +183,7 @@ def chart_figure(tree, text): # brackets of the wish; a text -> matplotlib figur
             F.one_hot(ids, len(vocab)).float().to(reader.E.device), mask.to(reader.E.device)
         )[1].cpu()
     n = mask.sum(1) - 2
-    p = brackets(bracket_scores(scores), n)[0] * (
+    p = span_marginals(bracket_scores(scores), n)[0] * (
         1 - bracket_scores(scores).neg()[0].exp()
     ) # a bracket, and not ∅
     fig = Figure(figsize=(6, 5), layout='constrained')

@@ -27,7 +27,7 @@ from .guidance import ClassifierGuidance, JointClassifier, NoisyClassifier, join
 from .guidance import parts_of
 from .controls import Infill, Length, SemanticContent, contains
 from .syntax import PartsOfSpeech, Syntactic, SyntaxOnLatents, SyntaxSpan
-from .syntax import SyntaxTree, split_task, syntax_reader
+from .syntax import SyntaxTree, split_task, syntax_classifier
 from .oracles import lm_score, make_judge
 from .infilling import LeftOnly
 
@@ -283,7 +283,7 @@ def guide_for(
     semantic = [p for p in parts if isinstance(p, SemanticContent)]
     if classifier and syntax:
         for p in syntax:
-            p.given = syntax_reader(classifier)
+            p.given = syntax_classifier(classifier)
         classifier = None
     if method == 'diffusion' or not (syntax or semantic):
         return None # a length is set in any case

@@ -19,7 +19,7 @@ from .denoiser import DiffusionLM, diffusion_lm
 from .training import MODEL_KINDS, MODEL_PRESETS, PAPER, ema_update, fitting_texts
 from .training import keyed_generator, learning_rate, send
 from .guidance import ClassifierGuidance, parts_of
-from .syntax import Syntactic, syntax_reader
+from .syntax import Syntactic, syntax_classifier
 from .reproduction import guide_for, pick, read_targets, run_targets
 from .reproduction import shipped_targets
 
@@ -492,7 +492,7 @@ def own_guide(controls, method, lm, model, folders): # as in `write_task`; {'syn
     "The guide of a method, with classifiers that are not shipped."
     syntax = [p for c in controls for p in parts_of(c) if isinstance(p, Syntactic)]
     for p in syntax:
-        if 'syntax' in folders: p.given = syntax_reader(str(folders['syntax']))
+        if 'syntax' in folders: p.given = syntax_classifier(str(folders['syntax']))
     return guide_for(controls, method, lm, model, None if syntax else folders.get('semantic'))
 
 # %% ../nbs/18_scale.ipynb #ecd36c80

@@ -359,10 +359,11 @@ import json, os, random, signal, sys, time
 from dataclasses import replace
 from pathlib import Path
 import torch; torch.set_num_threads(1)
-from diffusion_lm_nb.controls import dlm_control
-from diffusion_lm_nb.data import load_corpus
+from diffusion_lm_nb.commands import PRESETS, dlm_control
+from diffusion_lm_nb.checkpoints import save_model
+from diffusion_lm_nb.corpora import load_corpus
 from diffusion_lm_nb.scale import make_packed, merge_rows
-from diffusion_lm_nb.training import PRESETS, TINY, fit, save_model
+from diffusion_lm_nb.training import TINY, fit
 import accelerate
 out, what, kills = Path(sys.argv[1]), sys.argv[2], int(sys.argv[3])
 P = replace(PRESETS['grammar'], model=TINY | dict(width=32, layers=1), batch_size=8, steps=250)
@@ -472,10 +473,11 @@ from pathlib import Path
 import torch; torch.set_num_threads(1)
 from safetensors.torch import save_file
 from diffusion_lm_nb.controls import Length
-from diffusion_lm_nb.data import load_corpus
+from diffusion_lm_nb.commands import PRESETS
+from diffusion_lm_nb.corpora import load_corpus
 from diffusion_lm_nb.denoiser import DiffusionLM
 from diffusion_lm_nb.scale import fit_sharded, make_packed
-from diffusion_lm_nb.training import PRESETS, TINY, fit
+from diffusion_lm_nb.training import TINY, fit
 out, r, R = Path(sys.argv[1]), int(os.environ.get('RANK', 0)), int(os.environ.get('WORLD_SIZE', 1))
 P = replace(PRESETS['grammar'], model=TINY | dict(width=32, layers=2, dropout=0.), batch_size=8, steps=6, warmup=3)
 def fresh(): torch.manual_seed(0); return make_packed(P, load_corpus('grammar')[:300], 0, 'cpu')
