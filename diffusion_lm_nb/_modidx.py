@@ -1470,7 +1470,6 @@ d = { 'settings': {'branch': 'main', 'doc_baseurl': '/', 'doc_host': '', 'git_ur
                                         'diffusion_lm_nb.syntax.belongs_to': ('syntax.html#belongs_to', 'diffusion_lm_nb/syntax.py'),
                                         'diffusion_lm_nb.syntax.bracket_scores': ( 'syntax.html#bracket_scores',
                                                                                    'diffusion_lm_nb/syntax.py'),
-                                        'diffusion_lm_nb.syntax.brackets': ('syntax.html#brackets', 'diffusion_lm_nb/syntax.py'),
                                         'diffusion_lm_nb.syntax.classifier_for': ( 'syntax.html#classifier_for',
                                                                                    'diffusion_lm_nb/syntax.py'),
                                         'diffusion_lm_nb.syntax.collapse_unary': ( 'syntax.html#collapse_unary',
