@@ -7,6 +7,7 @@ repo = Path(__file__).parents[1]
 cfg = ConfigParser(delimiters=['=']); cfg.read(repo/'settings.ini', encoding='utf8')
 nbs = repo/'nbs'
 chapters = sorted(p.stem for p in nbs.glob('[0-9]*.ipynb'))
+appendices = sorted(p.stem for p in nbs.glob('[A-H]_*.ipynb'))
 solutions = sorted(f'solutions/{p.stem}' for p in nbs.glob('solutions/*.ipynb'))
 
 project, author, version = (
@@ -59,7 +60,8 @@ def tidy(app, docname, content): # content: [the notebook as text], changed in p
             c['metadata']['tags'] = ['remove-input']
         cells.append(c)
     if docname == root_doc:
-        toc = contents('Chapters', chapters) + '\n\n' + contents('Solutions', solutions)
+        parts = dict(Chapters=chapters, Appendices=appendices, Terms=['glossary'], Solutions=solutions)
+        toc = '\n\n'.join(contents(caption, names) for caption, names in parts.items())
         cells.append(dict(cell_type='markdown', id='contents', metadata={}, source=toc))
     nb.update(
         cells=cells, metadata=dict(language_info=dict(name='python', pygments_lexer='ipython3'))
