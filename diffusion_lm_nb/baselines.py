@@ -8,7 +8,7 @@ __all__ = ['FT_TASKS', 'MARKS', 'SINGLE', 'JOINED', 'FT_MODEL', 'FT_TINY', 'FT_R
            'tag_rows', 'PrefixClassifier', 'span_question', 'make_fudge', 'FudgeStream', 'FUDGE', 'CodeLM', 'make_gedi',
            'GeDiStream', 'GeDi', 'PPLMStream', 'PPLM', 'XLMWriter', 'of_chapter_11']
 
-# %% ../nbs/14_baselines.ipynb #2a042144
+# %% ../nbs/14_baselines.ipynb #bb04ab66
 import json, math, sys, zlib
 from collections import Counter
 from copy import copy
@@ -33,7 +33,7 @@ from .syntax import read_tree, split_task, tree_spans
 from .oracles import with_labels
 from .language_models import example_batches
 
-# %% ../nbs/14_baselines.ipynb #e2f2d4ef
+# %% ../nbs/14_baselines.ipynb #27eb39f4
 def draw(logp, gens): # (rows, vocab) log-probabilities; a CPU generator per row -> (rows,) ids
     "One word per row, by one random number of the row's own generator."
     u = torch.stack([torch.rand((), generator=g, dtype=torch.double) for g in gens])
@@ -41,7 +41,7 @@ def draw(logp, gens): # (rows, vocab) log-probabilities; a CPU generator per row
     u = u.to(cdf.device)[:, None] * cdf[:, -1:]
     return torch.searchsorted(cdf, u, right=True)[:, 0].clamp(max=logp.shape[1] - 1)
 
-# %% ../nbs/14_baselines.ipynb #520d9646
+# %% ../nbs/14_baselines.ipynb #840a5213
 class Stream:
     "Prefixes that a causal language model has read: `logp` is log p(next word), `(rows, vocab)`."
     def __init__(
@@ -79,7 +79,7 @@ class Stream:
         self.cache.reorder_cache(rows)
         self.logp = self.logp[rows]
 
-# %% ../nbs/14_baselines.ipynb #2326b80f
+# %% ../nbs/14_baselines.ipynb #bc7663be
 @torch.no_grad()
 def sample_stream(
     stream, # has `logp`, `read` and `keep`, as `Stream` has
@@ -103,7 +103,7 @@ def sample_stream(
         stream.read(ids)
     return texts
 
-# %% ../nbs/14_baselines.ipynb #0fe2e193
+# %% ../nbs/14_baselines.ipynb #2dbe5857
 def word_brackets(tree): # `SyntaxTree` -> list of (labels, number), a pair per word
     "The labels that open before each word, outer ones first; how many brackets close after it."
     out = []
@@ -112,14 +112,14 @@ def word_brackets(tree): # `SyntaxTree` -> list of (labels, number), a pair per 
         out.append((opened, sum(last == i for _, last, _ in tree.spans)))
     return out
 
-# %% ../nbs/14_baselines.ipynb #ccc70add
+# %% ../nbs/14_baselines.ipynb #a3a3ee2b
 def gap_start(control): # any control -> int
     "The number of the first word to be written: the position of a gap, else 0."
     if not isinstance(control, Infill):
         return 0
     return next(i for i, p in enumerate(control.parts) if not isinstance(p, str))
 
-# %% ../nbs/14_baselines.ipynb #c71088d9
+# %% ../nbs/14_baselines.ipynb #d306d767
 def gap_tokens(infill): # `Infill` with one gap -> as `control_tokens`
     "Left words, gap, right words. A left word describes the word after it, a right word itself."
     k = gap_start(infill)
@@ -128,7 +128,7 @@ def gap_tokens(infill): # `Infill` with one gap -> as `control_tokens`
     right = [(w, k + size + i if size else None) for i, w in enumerate(infill.parts[k + 1:])]
     return [*left, (f'<{size or "gap"}>', None), *right]
 
-# %% ../nbs/14_baselines.ipynb #1b147bdd
+# %% ../nbs/14_baselines.ipynb #79778a3e
 def control_tokens(control): # -> list of (token, number of the word it describes, or None)
     "A control as tokens; BadInput if no model is trained for it."
     match control:
@@ -151,7 +151,7 @@ def control_tokens(control): # -> list of (token, number of the word it describe
             return tokens
     raise BadInput(f'{control} is no single control that a model was fitted to')
 
-# %% ../nbs/14_baselines.ipynb #b06bf81f
+# %% ../nbs/14_baselines.ipynb #37cd5f27
 FT_TASKS = ['semantic', 'length', 'pos', 'tree', 'spans', 'infill']
 _BRACKETS = *(f'({label}' for label in LABELS), *(f'){k}' for k in range(1, 10))
 _NAMES = *range(65), 'gap', *FIELDS, 'yes', 'no', *dict.fromkeys([*UPOS, *LABELS]), *_BRACKETS
@@ -159,7 +159,7 @@ MARKS = [f'<{name}>' for name in _NAMES]
 SINGLE = {*TASKS}
 JOINED = {'+'.join(names) for k in range(2, 6) for names in combinations(TASKS, k)}
 
-# %% ../nbs/14_baselines.ipynb #f64475de
+# %% ../nbs/14_baselines.ipynb #7bda6feb
 class FineTuned(ARTransformer):
     "FT: a causal Transformer that reads a control and then writes a text (GPT-2 classes)."
     def __init__(
@@ -184,7 +184,7 @@ class FineTuned(ARTransformer):
         "A stream that has read the control."
         return Stream(self, *self.prefix(control), gap_start(control))
 
-# %% ../nbs/14_baselines.ipynb #929e4e0f
+# %% ../nbs/14_baselines.ipynb #f79437d5
 @patch
 def prefix(self: FineTuned, control): # -> ids, number ids: two lists
     "The control as the model reads it, START included; BadInput for a word it does not know."
@@ -198,7 +198,7 @@ def prefix(self: FineTuned, control): # -> ids, number ids: two lists
     numbers = [self.number_id(i) for _, i in tokens]
     return [*ids, v.start], [*numbers, self.number_id(gap_start(control))]
 
-# %% ../nbs/14_baselines.ipynb #954e8c09
+# %% ../nbs/14_baselines.ipynb #57cc7aab
 @patch
 def rows(self: FineTuned, pairs): # list of (control, words) -> ids, mask, numbers
     "A batch, three times `(batch, length)`; the loss mask is True at the text and END."
@@ -214,7 +214,7 @@ def rows(self: FineTuned, pairs): # list of (control, words) -> ids, mask, numbe
     ids, mask, numbers = (pad_sequence(c, True, fill) for c, fill in zip(columns, fills))
     return ids, mask.bool(), numbers
 
-# %% ../nbs/14_baselines.ipynb #9212b746
+# %% ../nbs/14_baselines.ipynb #90143c6b
 @patch
 def token_nats(self: FineTuned, ids, mask, numbers): # as `rows` gives them -> (tokens,)
     "−log p, in nats, of each token under the loss mask, given the control and what stands before."
@@ -222,25 +222,25 @@ def token_nats(self: FineTuned, ids, mask, numbers): # as `rows` gives them -> (
     logits = self.net.lm_head(h[:, :-1][mask[:, 1:]])[:, :self.writable]
     return F.cross_entropy(logits.float(), ids[:, 1:][mask[:, 1:]], reduction='none')
 
-# %% ../nbs/14_baselines.ipynb #416301f4
+# %% ../nbs/14_baselines.ipynb #5aa0a6e8
 @patch
 def forward(self: FineTuned, ids, mask, numbers): # as `rows` gives them
     "Nats per token of the text, dict of parts: what a training loop calls."
     ce = self.token_nats(ids, mask, numbers).mean()
     return ce, dict(ce=ce.detach())
 
-# %% ../nbs/14_baselines.ipynb #08faa251
+# %% ../nbs/14_baselines.ipynb #f186f43f
 def stated_pairs(example): # -> list of (field, value)
     "The pairs whose value stands in the text, word for word, and those with yes or no."
     text = f' {" ".join(example.words)} '
     return [(f, v) for f, v in example.mr if v in ('yes', 'no') or f' {v} ' in text]
 
-# %% ../nbs/14_baselines.ipynb #0a831af3
+# %% ../nbs/14_baselines.ipynb #99d96822
 def pick_one(items, gen): # list; CPU generator
     "One of the items, at random."
     return items[int(torch.randint(len(items), (), generator=gen))]
 
-# %% ../nbs/14_baselines.ipynb #9e75d0f7
+# %% ../nbs/14_baselines.ipynb #696b4a96
 def gold_control(task, e, gen): # a name of FT_TASKS; an `Annotated`; CPU generator
     "A control that the text satisfies, one at random if there are several; None if there is none."
     if task == 'semantic':
@@ -259,7 +259,7 @@ def gold_control(task, e, gen): # a name of FT_TASKS; an `Annotated`; CPU genera
     sized = torch.rand((), generator=gen) < .5 # half of the gaps give their size
     return Infill(e.words[:i], e.words[i + n:], n if sized else None)
 
-# %% ../nbs/14_baselines.ipynb #b0a063f0
+# %% ../nbs/14_baselines.ipynb #cdcfe9e0
 def labelled_corpus(name, split='train', folder='runs'): # as in `load_corpus`; of the labels
     "A corpus with tags and trees by the silver annotator; made once, then read from a file."
     examples = load_corpus(name, split)
@@ -274,12 +274,12 @@ def labelled_corpus(name, split='train', folder='runs'): # as in `load_corpus`; 
         raise BadInput(f'{path} is damaged; delete it, and it is made again')
     return [Annotated(e.words, e.mr, r['tags'], r['tree']) for e, r in zip(examples, rows)]
 
-# %% ../nbs/14_baselines.ipynb #7b2b1545
+# %% ../nbs/14_baselines.ipynb #f9045132
 def with_syntax(examples): # list of `Example` -> list of `Annotated`
     "The examples, labelled by the silver annotator if any of them lacks its tags or tree."
     return examples if all(e.tags and e.tree for e in examples) else with_labels(examples)
 
-# %% ../nbs/14_baselines.ipynb #d56eb5c5
+# %% ../nbs/14_baselines.ipynb #6dab46cd
 @patch
 def batch(self: FineTuned, examples, gen): # list of `Annotated`; CPU generator
     "`rows` of the examples that fit, each with a control that its text satisfies."
@@ -293,7 +293,7 @@ def batch(self: FineTuned, examples, gen): # list of `Annotated`; CPU generator
             pairs.append((control, words))
     return self.rows(pairs)
 
-# %% ../nbs/14_baselines.ipynb #ec553e39
+# %% ../nbs/14_baselines.ipynb #e551438c
 def make_ft(preset, examples, seed): # `Preset`, list of `Example`, int
     "A fresh `FineTuned` for `preset.model['task']`, and its batches."
     args = dict(preset.model)
@@ -317,7 +317,7 @@ def make_ft(preset, examples, seed): # `Preset`, list of `Example`, int
     texts = example_batches(preset, examples, vocab, seed)
     return model, lambda step: model.batch(*texts(step))
 
-# %% ../nbs/14_baselines.ipynb #cc1a5cf3
+# %% ../nbs/14_baselines.ipynb #ee559de5
 class Writer:
     "A method that writes texts under control: controls in, texts out."
     name, model = '', '' # of the method; of the models that write, for the rows
@@ -351,7 +351,7 @@ class Writer:
                 progress(len(out), len(controls))
         return out
 
-# %% ../nbs/14_baselines.ipynb #4ac37749
+# %% ../nbs/14_baselines.ipynb #af0cd639
 @torch.no_grad()
 def beam_search(
     stream, # as in `sample_stream`
@@ -381,12 +381,12 @@ def beam_search(
         stream.read(torch.tensor(words, device=dev))
     return done or [(math.inf, texts[0])]
 
-# %% ../nbs/14_baselines.ipynb #9cd1e992
+# %% ../nbs/14_baselines.ipynb #97fd64c5
 def parts_of(control): # -> list of controls
     "The controls that are joined in it; a single control by itself."
     return [*control.parts] if isinstance(control, All) else [control]
 
-# %% ../nbs/14_baselines.ipynb #774e05ff
+# %% ../nbs/14_baselines.ipynb #23d917ea
 class FT(Writer):
     "Fine-tuning. FT-sample draws; FT-search writes the best text of a beam, the same n times."
     name, tasks = 'ft-sample', SINGLE
@@ -410,7 +410,7 @@ class FT(Writer):
             texts = sample_stream(stream, gens, end, most, least=1)
         return [self.spell(t) for t in texts]
 
-# %% ../nbs/14_baselines.ipynb #a713ebc4
+# %% ../nbs/14_baselines.ipynb #5e7e97df
 class WrappedStream:
     "A stream that changes the next-word distribution of other streams; subclasses give `logp`."
     def __init__(self, *streams):
@@ -424,7 +424,7 @@ class WrappedStream:
         for s in self.streams:
             s.keep(rows)
 
-# %% ../nbs/14_baselines.ipynb #70ec550a
+# %% ../nbs/14_baselines.ipynb #5633b785
 class Product(WrappedStream):
     "The product of several streams, each to a power."
     def __init__(self, streams, weights):
@@ -436,7 +436,7 @@ class Product(WrappedStream):
         logps = [w * s.logp.clamp(min=-1e4) for s, w in zip(self.streams, self.weights)]
         return sum(logps).log_softmax(-1)
 
-# %% ../nbs/14_baselines.ipynb #6b40c998
+# %% ../nbs/14_baselines.ipynb #83fa3e8c
 def same_words(a, b): # two models with `vocab`
     "BadInput unless the same id means the same word to both."
     words = [m.vocab.words[:getattr(m, 'writable', None)] for m in (a, b)]
@@ -444,7 +444,7 @@ def same_words(a, b): # two models with `vocab`
         raise BadInput(f'{type(a).__name__} and {type(b).__name__} know different words; '
                        'train both on the same texts')
 
-# %% ../nbs/14_baselines.ipynb #36fa0615
+# %% ../nbs/14_baselines.ipynb #468bdb0e
 class FTPoE(FT):
     "Models that were fitted to one control each, multiplied: p ∝ Π p_k / p_base^base."
     name, tasks = 'ft-poe', JOINED
@@ -471,7 +471,7 @@ class FTPoE(FT):
             weights.append(-self.base)
         return Product(streams, weights)
 
-# %% ../nbs/14_baselines.ipynb #f4c039f8
+# %% ../nbs/14_baselines.ipynb #7fa4651d
 def tag_rows(control): # -> {name of a head: list of classes, one per word}
     "A control as sequences of tags."
     if isinstance(control, PartsOfSpeech):
@@ -481,7 +481,7 @@ def tag_rows(control): # -> {name of a head: list of classes, one per word}
     opened, closed = zip(*word_brackets(control))
     return dict(open=[' '.join(o) for o in opened], close=[min(9, k) for k in closed])
 
-# %% ../nbs/14_baselines.ipynb #2d2ce7a2
+# %% ../nbs/14_baselines.ipynb #69af2baa
 class PrefixClassifier(nn.Module, Pretrained):
     "FUDGE's discriminator: an LSTM reads a prefix, and heads predict what the text will be."
     def __init__(
@@ -516,7 +516,7 @@ class PrefixClassifier(nn.Module, Pretrained):
         asked = self.first(where(first)) + self.last(where(last)) + self.label(label)
         return self.answer(F.relu(self.ask(h) + asked))[..., 0]
 
-# %% ../nbs/14_baselines.ipynb #330514f6
+# %% ../nbs/14_baselines.ipynb #d6cf201f
 @patch
 def gold(self: PrefixClassifier, e): # an `Annotated`
     "Classes `(heads, words)`, −100 where unknown; 0 or 1 for each pair; the spans of the text."
@@ -526,7 +526,7 @@ def gold(self: PrefixClassifier, e): # an `Annotated`
         classes.append([known.index(x) if x in known else -100 for x in rows[name]])
     return torch.tensor(classes), semantic_labels([e], self.pairs)[0], tree.spans
 
-# %% ../nbs/14_baselines.ipynb #5bc583ce
+# %% ../nbs/14_baselines.ipynb #d4074214
 def span_question(spans, n, gen): # of a text of n words: (first, last, label)s; CPU generator
     "A span to ask about: first, last, id of the label, and 1 if it is a span of the text, else 0."
     first, last, label = pick_one(spans, gen)
@@ -537,7 +537,7 @@ def span_question(spans, n, gen): # of a text of n words: (first, last, label)s;
         label = pick_one(LABELS[:8], gen)
     return first, last, LABELS.index(label), int((first, last, label) in spans)
 
-# %% ../nbs/14_baselines.ipynb #6c60581f
+# %% ../nbs/14_baselines.ipynb #fe489421
 @patch
 def tag_targets(self: PrefixClassifier, name, classes, m): # of a head; (batch, words); mask
     "The class at each offset from each word, `(batch, length, offsets)`; −100 where none is asked."
@@ -548,7 +548,7 @@ def tag_targets(self: PrefixClassifier, name, classes, m): # of a head; (batch, 
     target = target.masked_fill(ended, len(self.classes[name]))
     return target.masked_fill((at < 0) | ~m[..., None], -100)
 
-# %% ../nbs/14_baselines.ipynb #26592925
+# %% ../nbs/14_baselines.ipynb #b80cdb18
 @patch
 def forward(
     self: PrefixClassifier,
@@ -572,7 +572,7 @@ def forward(
     parts['span'] = bce(odds[asked], true.float().expand(-1, len(j))[asked])
     return sum(parts.values()), {k: v.detach() for k, v in parts.items()}
 
-# %% ../nbs/14_baselines.ipynb #7dc0549d
+# %% ../nbs/14_baselines.ipynb #01549172
 def make_fudge(preset, examples, seed): # `Preset`, list of `Example`, int
     "A fresh `PrefixClassifier`, and its batches; texts without tags and trees are labelled."
     examples, vocab = fitting_texts(preset, with_syntax(examples), 64)
@@ -597,7 +597,7 @@ def make_fudge(preset, examples, seed): # `Preset`, list of `Example`, int
 
     return clf, at
 
-# %% ../nbs/14_baselines.ipynb #187b7919
+# %% ../nbs/14_baselines.ipynb #1f2da9b7
 @patch
 def step(self: PrefixClassifier, state, ids): # (h, c), each (rows, width); (rows, k) candidates
     "The LSTM's next (h, c) for each candidate, each `(rows, k, width)`."
@@ -608,7 +608,7 @@ def step(self: PrefixClassifier, state, ids): # (h, c), each (rows, width); (row
     c = f.sigmoid() * c[:, None] + i.sigmoid() * g.tanh()
     return o.sigmoid() * c.tanh(), c
 
-# %% ../nbs/14_baselines.ipynb #06d7c78f
+# %% ../nbs/14_baselines.ipynb #b30cc474
 @patch
 def log_prob(self: PrefixClassifier, control, h, j): # (…, width) after word number j -> (…)
     "log p(control | words so far), tags taken as independent; what is settled is left out."
@@ -631,7 +631,7 @@ def log_prob(self: PrefixClassifier, control, h, j): # (…, width) after word n
                 total = total + logp[..., k, classes.index(tags[i])]
     return total
 
-# %% ../nbs/14_baselines.ipynb #fe45d573
+# %% ../nbs/14_baselines.ipynb #c5a2acac
 class FudgeStream(WrappedStream):
     "A stream whose next word is weighted by the probability that it leaves to the controls."
     def __init__(
@@ -666,7 +666,7 @@ class FudgeStream(WrappedStream):
         super().keep(rows)
         self.state = tuple(s[rows] for s in self.state)
 
-# %% ../nbs/14_baselines.ipynb #dd0231ed
+# %% ../nbs/14_baselines.ipynb #9a12d135
 class FUDGE(FT):
     "A base model, and a classifier of prefixes (Yang & Klein 2021)."
     name, tasks = 'fudge', SINGLE | JOINED
@@ -688,7 +688,7 @@ class FUDGE(FT):
         base = Stream(self.lm, [self.vocab.start])
         return FudgeStream(base, self.clf, controls, self.pool, self.top)
 
-# %% ../nbs/14_baselines.ipynb #1cc92147
+# %% ../nbs/14_baselines.ipynb #107ea456
 class CodeLM(FineTuned):
     "GeDi's class-conditional model: it reads a code (a field, and its value or None), then a text."
     def __init__(
@@ -722,7 +722,7 @@ class CodeLM(FineTuned):
             raise BadInput(f'the model has no code for {field}: {value}')
         return [(field, value)] + [(field, v) for v in [*values, None] if v != value]
 
-# %% ../nbs/14_baselines.ipynb #d31214e9
+# %% ../nbs/14_baselines.ipynb #16285a8c
 @patch
 def batch(self: CodeLM, examples, gen): # list of `Example`; CPU generator
     "`rows` of all texts under a right code, followed by all texts under a wrong one."
@@ -736,7 +736,7 @@ def batch(self: CodeLM, examples, gen): # list of `Example`; CPU generator
         wrong.append(((field, codes[int(u * len(codes))]), e.words))
     return self.rows(right + wrong)
 
-# %% ../nbs/14_baselines.ipynb #dffe7a4a
+# %% ../nbs/14_baselines.ipynb #b8780aaf
 @patch
 def forward(self: CodeLM, ids, mask, numbers): # as `batch` gives them
     "generative · (nats per token under the right code) − (1 − generative) · log p(right code)."
@@ -748,7 +748,7 @@ def forward(self: CodeLM, ids, mask, numbers): # as `batch` gives them
     loss = self.generative * write + (1 - self.generative) * tell
     return loss, dict(write=write.detach(), tell=tell.detach())
 
-# %% ../nbs/14_baselines.ipynb #fac77f34
+# %% ../nbs/14_baselines.ipynb #7787c334
 def make_gedi(preset, examples, seed): # `Preset`, list of `Example`, int
     "A fresh `CodeLM`, and its batches."
     examples, vocab = fitting_texts(preset, examples, 64)
@@ -764,7 +764,7 @@ def make_gedi(preset, examples, seed): # `Preset`, list of `Example`, int
     texts = example_batches(preset, examples, vocab, seed)
     return model, lambda step: model.batch(*texts(step))
 
-# %% ../nbs/14_baselines.ipynb #f4708dc2
+# %% ../nbs/14_baselines.ipynb #7a95372b
 class GeDiStream(WrappedStream):
     "A stream whose next word is weighted by p(code | prefix, word), from one model by Bayes' rule."
     def __init__(
@@ -809,7 +809,7 @@ class GeDiStream(WrappedStream):
         self.total = self.total[:, rows]
         super().keep(rows)
 
-# %% ../nbs/14_baselines.ipynb #76d5a41c
+# %% ../nbs/14_baselines.ipynb #5f413c4f
 class GeDi(FT):
     "A base model, and a class-conditional one that judges by Bayes' rule (Krause et al. 2020)."
     name, tasks = 'gedi', {'semantic'}
@@ -830,7 +830,7 @@ class GeDi(FT):
         base = Stream(self.lm, [self.vocab.start])
         return GeDiStream(base, coded, float(self.codes.scale), *self.settings)
 
-# %% ../nbs/14_baselines.ipynb #2d1bba70
+# %% ../nbs/14_baselines.ipynb #69bf8d70
 class PPLMStream(WrappedStream):
     "A stream whose cache is moved, at every word, towards the words of a bag."
     def __init__(
@@ -862,7 +862,7 @@ class PPLMStream(WrappedStream):
         super().keep(rows)
         self.past, self.logp = [t[rows] for t in self.past], self.logp[rows]
 
-# %% ../nbs/14_baselines.ipynb #12b7dc4c
+# %% ../nbs/14_baselines.ipynb #236e194a
 @patch
 def read(self: PPLMStream, ids): # (rows,)
     "Append one word to each row, and move the cache."
@@ -881,7 +881,7 @@ def read(self: PPLMStream, ids): # (rows,)
     best, at = mixed.topk(min(self.top, logp.shape[1]))
     self.logp = torch.full_like(logp, -torch.inf).scatter(-1, at, best.log_softmax(-1))
 
-# %% ../nbs/14_baselines.ipynb #2daa1b60
+# %% ../nbs/14_baselines.ipynb #9274a4f9
 class PPLM(FT):
     "A base model whose cache is moved by gradients (Dathathri et al. 2020)."
     name, tasks = 'pplm', {'semantic'}
@@ -903,7 +903,7 @@ class PPLM(FT):
         bag = {i for phrase in control.bind(self.lm).ids for i in phrase}
         return PPLMStream(self.lm, sorted(bag), *self.settings)
 
-# %% ../nbs/14_baselines.ipynb #8cc07167
+# %% ../nbs/14_baselines.ipynb #4a34f173
 class XLMWriter(Writer):
     "XLM fills masks, with the control as its other language (Conneau & Lample 2019, TLM)."
     name, tasks = 'xlm', {'semantic', 'length', 'semantic+length'}
@@ -934,7 +934,7 @@ class XLMWriter(Writer):
             texts.append(self.lm.fill(masks, meaning or None, gen, self.order))
         return texts
 
-# %% ../nbs/14_baselines.ipynb #ae55d082
+# %% ../nbs/14_baselines.ipynb #a63cf70b
 FT_MODEL = dict(width=192, layers=5, heads=4, dropout=.1)
 FT_TINY = dict(length=128, width=96, layers=3, heads=4, dropout=0.)
 FT_RUN = dict(lr=1.5e-3, steps=4_000)
@@ -961,7 +961,7 @@ BASELINE_PRESETS = {
 }
 BASELINE_KINDS = dict(ft=make_ft, fudge=make_fudge, gedi=make_gedi)
 
-# %% ../nbs/14_baselines.ipynb #7b790eeb
+# %% ../nbs/14_baselines.ipynb #5494a9d5
 def of_chapter_11(name): # BERT, BART, XLM
     "A class of `language_models`; the commands ask for it."
     return getattr(import_module('diffusion_lm_nb.language_models'), name)

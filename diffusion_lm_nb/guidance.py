@@ -20,7 +20,7 @@ from .sampling import token_posterior
 # %% ../nbs/09_guidance.ipynb #6549aa12
 def parts_of(control): # a control or None
     "The single controls that a control is made of, a list."
-    if isinstance(control, Conjunction): return control.parts
+    if getattr(control, 'joins', False): return control.parts    # a `Conjunction`
     return [] if control is None else [control]
 
 # %% ../nbs/09_guidance.ipynb #177a52b0
@@ -360,6 +360,7 @@ class JointClassifier(nn.Module):
 # %% ../nbs/09_guidance.ipynb #4475e7e6
 class Conjunction(Control):
     "Several controls at once: each conditions the token marginals that the one before left."
+    joins = True
     def __init__(self, *parts): # controls
         if wrong := [p for p in parts if not isinstance(p, Control)]:
             raise BadInput(f'& joins controls; {wrong[0]!r} is none')
