@@ -28,10 +28,10 @@ from .controls import CONTROL_KINDS, CONTROL_PRESETS, Length, SemanticContent
 from .syntax import PartsOfSpeech, SYNTAX_KINDS, SYNTAX_PRESETS, SyntaxSpan
 from .syntax import SyntaxTree, TASKS
 from .oracles import ORACLE_KINDS, ORACLE_PRESETS, make_judge
-from .language_models import LM_KINDS, LM_PRESETS
+from .language_models import BART, BERT, LM_KINDS, LM_PRESETS, XLM
 from .baselines import BASELINE_KINDS, BASELINE_PRESETS, CodeLM, FT, FTPoE, FUDGE
 from .baselines import FineTuned, GeDi, PPLM, PrefixClassifier, XLMWriter
-from .baselines import labelled_corpus, of_chapter_11
+from .baselines import labelled_corpus
 from .infilling import ARWriter, ByModel, Cold, Delorean, INFILL_KINDS
 from .infilling import INFILL_METHODS, INFILL_PRESETS, LeftWriter, frequent_words
 from .infilling import hidden_words, infill_by
@@ -289,11 +289,11 @@ MAKERS = {
         lambda get, task: dict(lm=get(ARTransformer, 'ar', False), codes=get(CodeLM, 'gedi')),
     ),
     'pplm': (PPLM, lambda get, task: dict(lm=get(ARTransformer, 'ar'))),
-    'xlm': (XLMWriter, lambda get, task: dict(lm=get(of_chapter_11('XLM'), 'xlm'))),
+    'xlm': (XLMWriter, lambda get, task: dict(lm=get(XLM, 'xlm'))),
     'ar-left': (LeftWriter, lambda get, task: dict(lm=get(ARTransformer, 'ar'))),
     'ar': (ARWriter, lambda get, task: dict(lm=get(FineTuned, 'infill-ar'))),
-    'bert': (ByModel, lambda get, task: dict(model=get(of_chapter_11('BERT'), 'bert'))),
-    'bart': (ByModel, lambda get, task: dict(model=get(of_chapter_11('BART'), 'bart'))),
+    'bert': (ByModel, lambda get, task: dict(model=get(BERT, 'bert'))),
+    'bart': (ByModel, lambda get, task: dict(model=get(BART, 'bart'))),
     'cold': (Cold, lambda get, task: dict(lm=get(ARTransformer, 'ar'))),
     'delorean': (Delorean, lambda get, task: dict(lm=get(ARTransformer, 'ar'))),
 }
