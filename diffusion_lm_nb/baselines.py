@@ -4,16 +4,14 @@
 __all__ = ['FT_TASKS', 'MARKS', 'SINGLE', 'JOINED', 'FT_MODEL', 'FT_TINY', 'FT_RUN', 'LONG_RUN', 'TINY_RUN', 'BASELINE_PRESETS',
            'BASELINE_KINDS', 'draw', 'Stream', 'sample_stream', 'word_brackets', 'gap_start', 'gap_tokens',
            'control_tokens', 'FineTuned', 'stated_pairs', 'pick_one', 'gold_control', 'labelled_corpus', 'with_syntax',
-           'make_ft', 'Writer', 'beam_search', 'parts_of', 'FT', 'WrappedStream', 'Product', 'same_words', 'FTPoE',
-           'tag_rows', 'PrefixClassifier', 'span_question', 'make_fudge', 'FudgeStream', 'FUDGE', 'CodeLM', 'make_gedi',
-           'GeDiStream', 'GeDi', 'PPLMStream', 'PPLM', 'XLMWriter', 'of_chapter_11']
+           'make_ft', 'Writer', 'beam_search', 'FT', 'WrappedStream', 'Product', 'same_words', 'FTPoE', 'tag_rows',
+           'PrefixClassifier', 'span_question', 'make_fudge', 'FudgeStream', 'FUDGE', 'CodeLM', 'make_gedi',
+           'GeDiStream', 'GeDi', 'PPLMStream', 'PPLM', 'XLMWriter']
 
 # %% ../nbs/14_baselines.ipynb #bb04ab66
-import json, math, sys, zlib
+import copy, json, math, sys, zlib
 from collections import Counter
-from copy import copy
 from functools import cache
-from importlib import import_module
 from itertools import combinations
 from pathlib import Path
 import torch, torch.nn.functional as F
@@ -26,7 +24,7 @@ from .corpora import Annotated, field_values, load_corpus
 from .checkpoints import Pretrained, find_trained
 from .data import Batches, MAX_WORDS, Vocab
 from .training import ARTransformer, Preset, fitting_texts, keyed_generator
-from .guidance import All
+from .guidance import parts_of
 from .controls import Infill, Length, SemanticContent, semantic_labels
 from .syntax import LABELS, PartsOfSpeech, SyntaxSpan, SyntaxTree, TASKS, UPOS
 from .syntax import read_tree, split_task, tree_spans
@@ -380,11 +378,6 @@ def beam_search(
         stream.keep([*rows])
         stream.read(torch.tensor(words, device=dev))
     return done or [(math.inf, texts[0])]
-
-# %% ../nbs/14_baselines.ipynb #97fd64c5
-def parts_of(control): # -> list of controls
-    "The controls that are joined in it; a single control by itself."
-    return [*control.parts] if isinstance(control, All) else [control]
 
 # %% ../nbs/14_baselines.ipynb #23d917ea
 class FT(Writer):
@@ -960,8 +953,3 @@ BASELINE_PRESETS = {
                            **TINY_RUN | dict(steps=1_000)),
 }
 BASELINE_KINDS = dict(ft=make_ft, fudge=make_fudge, gedi=make_gedi)
-
-# %% ../nbs/14_baselines.ipynb #5494a9d5
-def of_chapter_11(name): # BERT, BART, XLM
-    "A class of `language_models`; the commands ask for it."
-    return getattr(import_module('diffusion_lm_nb.language_models'), name)
