@@ -168,8 +168,6 @@ d = { 'settings': {'branch': 'main', 'doc_baseurl': '/', 'doc_host': '', 'git_ur
                                                                                      'diffusion_lm_nb/baselines.py'),
                                            'diffusion_lm_nb.baselines.make_gedi': ( 'baselines.html#make_gedi',
                                                                                     'diffusion_lm_nb/baselines.py'),
-                                           'diffusion_lm_nb.baselines.parts_of': ( 'baselines.html#parts_of',
-                                                                                   'diffusion_lm_nb/baselines.py'),
                                            'diffusion_lm_nb.baselines.pick_one': ( 'baselines.html#pick_one',
                                                                                    'diffusion_lm_nb/baselines.py'),
                                            'diffusion_lm_nb.baselines.same_words': ( 'baselines.html#same_words',

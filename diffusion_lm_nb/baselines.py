@@ -9,7 +9,8 @@ __all__ = ['FT_TASKS', 'MARKS', 'SINGLE', 'JOINED', 'FT_MODEL', 'FT_TINY', 'FT_R
            'GeDiStream', 'GeDi', 'PPLMStream', 'PPLM', 'XLMWriter']
 
 # %% ../nbs/14_baselines.ipynb #bb04ab66
-import copy, json, math, sys, zlib
+import json, math, sys, zlib
+from copy import copy
 from collections import Counter
 from functools import cache
 from itertools import combinations

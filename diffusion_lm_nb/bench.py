@@ -92,7 +92,7 @@ def peak_memory(job, device='cpu', **settings): # name in MEMORY_JOBS; its argum
         work()
         return (torch.cuda.max_memory_allocated() - before) / 2**20
     code = (
-        'import json, sys; from diffusion_lm_nb.scale import resident_memory;'
+        'import json, sys; from diffusion_lm_nb.bench import resident_memory;'
         ' print(json.dumps(resident_memory(*json.loads(sys.argv[1]))))'
     )
     done = subprocess.run(
