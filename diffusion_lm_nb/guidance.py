@@ -31,7 +31,8 @@ def joined(parts): # a list of controls
 # %% ../nbs/09_guidance.ipynb #421c3a2c
 class ClassifierGuidance:
     """The paper's guidance (section 5.1): steps along ∇[λ·log p(x_s | x_t) + log p(c | x_s)],
-    scaled as Adagrad scales them. The solver must draw noise: where its variance is 0, nothing moves.
+    scaled as Adagrad scales them. The solver must draw noise: where its variance is 0,
+    nothing moves.
     """
     def __init__(
         self,

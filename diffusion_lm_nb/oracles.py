@@ -139,7 +139,8 @@ def encode(
     texts, # lists of words
     hide=None, # (generator, Counter): rare words are hidden now and then
 ):
-    """Ids and mask `(batch, n + 2)`, spellings of the different words `(words, letters)`, and which of
+    """Ids and mask `(batch, n + 2)`, spellings of the different words `(words, letters)`, and
+    which of
     them stands where `(batch, n + 2)`.
     """
     L, seen = max(map(len, texts)) + 2, {'': 0}

@@ -523,7 +523,8 @@ def cider(found, references): # as in `rouge_l`
 
 # %% ../nbs/16_reproduction.ipynb #e9f371d5
 def infill_scores(rows): # rows of `dlm-infill` -> dict
-    """BLEU-4 (sacrebleu) of the MBR choice, whole text and gap alone; ROUGE-L and CIDEr of its gap, the
+    """BLEU-4 (sacrebleu) of the MBR choice, whole text and gap alone; ROUGE-L and CIDEr of its gap,
+    the
     latter times 100 as papers print it; and whether the context came back.
     """
     kept = []
@@ -672,7 +673,8 @@ def run_job(
     shard=(0, 1), # (i, N): only every N-th target from i on
     writer=None, # of a method that is no diffusion
 ):
-    """One task by one method, resumed from `path` and from what shards have written beside it; the rows
+    """One task by one method, resumed from `path` and from what shards have written beside it;
+    the rows
     of this shard.
     """
     wanted, (i, N) = job_targets(task, P, seed, writer), shard

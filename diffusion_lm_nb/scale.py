@@ -378,7 +378,8 @@ def race(
 
 # %% ../nbs/18_scale.ipynb #11b3e4fa
 class ReleasedGuide(ClassifierGuidance):
-    """`ClassifierGuidance` as the released code computes it: torch's Adagrad made anew at each gradient
+    """`ClassifierGuidance` as the released code computes it: torch's Adagrad made anew at each
+    gradient
     step, and gradients for the classifier's weights, too.
     """
     def __init__(
