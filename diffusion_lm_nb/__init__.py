@@ -6,7 +6,8 @@ from .denoiser import DiffusionLM
 from . import training, sampling, likelihood, guidance, controls, syntax, oracles
 from . import language_models, baselines, infilling
 from .guidance import Control
-from .controls import SemanticContent, Length, Infill
+from .controls import SemanticContent, Length
+from .gaps import Infill
 from .syntax import PartsOfSpeech, SyntaxTree, SyntaxSpan
 from .oracles import Tagger, Parser
 

@@ -24,11 +24,15 @@ from .grammar import FIELDS
 from .corpora import Annotated, field_values, load_corpus
 from .checkpoints import Pretrained, find_trained
 from .data import Batches, MAX_WORDS, Vocab
-from .training import ARTransformer, Preset, fitting_texts, keyed_generator
+from .loss import Preset, keyed_generator
+from .training import ARTransformer, fitting_texts
 from .guidance import parts_of
-from .controls import Infill, Length, SemanticContent, semantic_labels
-from .syntax import LABELS, PartsOfSpeech, SyntaxSpan, SyntaxTree, TASKS, UPOS
-from .syntax import read_tree, split_task, tree_spans
+from .controls import Length, SemanticContent, semantic_labels
+from .gaps import Infill
+from .trees import LABELS, UPOS
+from .syntax import PartsOfSpeech, SyntaxSpan, SyntaxTree, TASKS
+from .trees import read_tree, tree_spans
+from .syntax import split_task
 from .oracles import with_labels
 from .language_models import example_batches
 

@@ -16,9 +16,10 @@ import torch
 from .files import BadInput, positive, write_atomic
 from .corpora import field_values, load_corpus
 from .checkpoints import weights_home
-from .training import keyed_generator
-from .sampling import load_model, make_solver
-from .guidance import NoisyClassifier
+from .loss import keyed_generator
+from .solvers import make_solver
+from .sampling import load_model
+from .classifiers import NoisyClassifier
 from .controls import SemanticContent, distinct
 from .reproduction import PAPER_GUIDANCE, fluency
 from .scale import LOOPS, Loop, ReleasedGuide, bf16_pays, device_name, finished

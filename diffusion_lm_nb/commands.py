@@ -20,7 +20,8 @@ from .files import read_shard, write_atomic
 from .corpora import CORPORA, load_corpus, pack_corpus
 from .checkpoints import begin_run, check_checkpoint, find_trained, save_model
 from .data import MAX_WORDS
-from .training import ARTransformer, MODEL_KINDS, MODEL_PRESETS, check_shares, fit
+from .loss import MODEL_PRESETS
+from .training import ARTransformer, MODEL_KINDS, check_shares, fit
 from .training import make_accelerator
 from .sampling import load_model
 from .likelihood import likelihood

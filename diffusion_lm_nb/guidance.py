@@ -2,19 +2,14 @@
 
 # %% auto #0
 __all__ = ['All', 'parts_of', 'joined', 'ClassifierGuidance', 'condition', 'phrase_automaton', 'phrase_log_prob', 'Control',
-           'DenoiserGuidance', 'marginals_alone', 'NoisyClassifier', 'JointClassifier', 'Conjunction']
+           'DenoiserGuidance', 'Conjunction']
 
 # %% ../nbs/09_guidance.ipynb #7303a9e8
 import math
 from functools import cache
-import torch, torch.nn.functional as F
-from torch import nn
+import torch
 from fastcore.basics import patch
 from .files import BadInput
-from .checkpoints import Pretrained
-from .forward import make_schedule, q_sample
-from .denoiser import Denoiser
-from .training import stratified_timesteps
 from .sampling import token_posterior
 
 # %% ../nbs/09_guidance.ipynb #6549aa12
@@ -257,106 +252,6 @@ def refine(self: DenoiserGuidance, x, mean, var, t, mask, controls): # as in `Cl
     times = self.lm.times(t, (var[..., 0] == 0).expand(x.shape[:2]))
     a, σ = self.lm.schedule.coefs(times)
     return x + var * a / σ ** 2 * self.move(x, times, mask, wanted)
-
-# %% ../nbs/09_guidance.ipynb #9a6575a6
-def marginals_alone(x, t, E, schedule): # (batch, length, dim); as `coefs` takes it; (vocab, dim)
-    "p(w | x_t) of each position by itself, `(batch, length, vocab)`: Bayes' rule of chapter 04."
-    a, s = schedule.coefs(t)
-    return (a / s ** 2 * (x.float() @ E.T - a / 2 * E.pow(2).sum(-1))).softmax(-1)
-
-# %% ../nbs/09_guidance.ipynb #579d7cbf
-class NoisyClassifier(nn.Module, Pretrained):
-    "p(label | x_t, t) for several yes/no labels: a small Transformer on latents (section 5.1)."
-    def __init__(
-        self,
-        labels: list, # what it can tell: strings, or tuples of strings
-        vocab_size: int, # of the diffusion model, like `dim`
-        dim: int = 16,
-        width: int = 128, # of the Transformer, like the next four
-        layers: int = 3,
-        heads: int = 4,
-        length: int = 64,
-        dropout: float = 0.1,
-        schedule: str = 'entropic', # of the diffusion model, like its parameters
-        schedule_args: dict = None,
-    ):
-        super().__init__()
-        self.labels = [tuple(l) if isinstance(l, list) else l for l in labels]
-        self.number = {l: i for i, l in enumerate(self.labels)}
-        self.schedule = make_schedule(schedule, **(schedule_args or {}))
-        self.register_buffer('E', torch.zeros(vocab_size, dim))  # the model's embeddings, frozen
-        self.net = Denoiser(dim, width, layers, heads, length, dropout, self_cond=False)
-        self.read, self.head = nn.Embedding(vocab_size, width), nn.Linear(width, len(labels))
-        nn.init.normal_(self.head.weight, std=4 / width ** .5)  # else all positions tie
-        nn.init.constant_(self.head.bias, -4.)                  # labels are rare
-
-# %% ../nbs/09_guidance.ipynb #cb92c688
-@patch(cls_method=True)
-def for_model(cls: NoisyClassifier, lm, labels, **sizes): # `DiffusionLM`; as in `NoisyClassifier`
-    "A fresh classifier for the latents of `lm`."
-    config = lm._hub_mixin_config
-    same = dict(length=lm.length, **{k: config[k] for k in ('schedule', 'schedule_args')})
-    self = cls(labels, len(lm.vocab), lm.dim, **same | sizes)
-    self.E.copy_(lm.emb.E.detach())
-    return self
-
-# %% ../nbs/09_guidance.ipynb #feb1b84b
-@patch
-def logits(self: NoisyClassifier, x, t, mask=None): # as in `Denoiser.forward`
-    "Log-odds of each label, `(batch, labels)`."
-    with torch.autocast(x.device.type, enabled=False):
-        alone = marginals_alone(x, t, self.E, self.schedule)
-    h = self.net(x, t, mask, tokens=alone @ self.read.weight)
-    z = self.head(h).float()
-    return (z if mask is None else z.masked_fill(~mask[..., None], -1e4)).amax(1)
-
-# %% ../nbs/09_guidance.ipynb #282f828d
-@patch
-def knows(self: NoisyClassifier, control): # a single control
-    "Is the control one of the labels? It says so by its `label_key`."
-    return getattr(control, 'label_key', None) in self.number
-
-# %% ../nbs/09_guidance.ipynb #ab4b1705
-@patch
-def log_prob(self: NoisyClassifier, x, t, mask, # as in `logits`
-             wanted): # a row: the list of its controls, all known
-    "log p(labels | x_t, t), summed over a row's controls, `(batch,)`."
-    logp = F.logsigmoid(self.logits(x, t, mask))
-    pairs = [(b, self.number[c.label_key]) for b, controls in enumerate(wanted) for c in controls]
-    row, label = torch.tensor(pairs, dtype=torch.long, device=x.device).view(-1, 2).T
-    return x.new_zeros(len(x)).index_add(0, row, logp[row, label])
-
-# %% ../nbs/09_guidance.ipynb #d08ce926
-@patch
-def forward(self: NoisyClassifier, ids, mask, # (batch, length) both
-            gen, y): # CPU generator of all noise; (batch, labels) of 0 and 1
-    "Binary cross-entropy on latents of random times, and its parts: what `fit` calls."
-    t = stratified_timesteps(len(ids), gen, ids.device)
-    noise = torch.randn(*ids.shape, self.E.shape[1], generator=gen).to(ids.device)
-    xt = q_sample(self.E[ids], t, self.schedule, noise)
-    loss = F.binary_cross_entropy_with_logits(self.logits(xt, t, mask), y.to(ids.device))
-    return loss, dict(bce=loss.detach())
-
-# %% ../nbs/09_guidance.ipynb #1957bb40
-class JointClassifier(nn.Module):
-    "Several classifiers as one: their log-probabilities are added."
-    def __init__(self, parts): # each with `knows`, `log_prob`, `E` and `schedule`
-        super().__init__()
-        self.parts, self.schedule = nn.ModuleList(parts), parts[0].schedule
-    @property
-    def E(self):
-        "The embeddings, `(vocab, dim)`."
-        return self.parts[0].E
-    def knows(self, control): # a single control
-        "Does one of them know it?"
-        return any(p.knows(control) for p in self.parts)
-    def log_prob(self, x, t, mask, wanted): # as in `NoisyClassifier.log_prob`
-        "log p of all controls of a row, `(batch,)`."
-        total = x.new_zeros(len(x))
-        for p in self.parts:
-            mine = [[c for c in controls if p.knows(c)] for controls in wanted]
-            if any(mine): total = total + p.log_prob(x, t, mask, mine)
-        return total
 
 # %% ../nbs/09_guidance.ipynb #4475e7e6
 class Conjunction(Control):

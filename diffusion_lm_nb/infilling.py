@@ -12,9 +12,11 @@ from .files import BadInput
 from .data import MAX_WORDS
 from .forward import q_sample
 from .denoiser import DiffusionLM
-from .training import Preset, fitting_texts, keyed_generator
-from .training import self_condition_now, stratified_timesteps, text_batches
-from .controls import Infill
+from .loss import Preset, keyed_generator
+from .training import fitting_texts
+from .loss import self_condition_now, stratified_timesteps
+from .training import text_batches
+from .gaps import Infill
 from .baselines import FT_MODEL, FT_RUN, FT_TINY, TINY_RUN
 from .baselines import Stream, Writer, draw, gap_start, sample_stream
 

@@ -18,7 +18,8 @@ from .grammar import Example, FIELDS, canonical_field
 from .corpora import field_values, sentences, swap_names
 from .checkpoints import Pretrained
 from .data import Batches, MAX_WORDS, Vocab, pad_batch
-from .training import ARTransformer, Preset, fitting_texts, keyed_generator
+from .loss import Preset, keyed_generator
+from .training import ARTransformer, fitting_texts
 
 # %% ../nbs/13_language_models.ipynb #86324b92
 MASK, MR_MARKS = 'MASK', [f'<{f}>' for f in FIELDS] + ['<yes>', '<no>']

@@ -12,7 +12,7 @@ from .data import pad_batch
 from .forward import q_sample
 from .objective import prior_kl, vlb_weight
 from .denoiser import DiffusionLM
-from .training import keyed_generator
+from .loss import keyed_generator
 
 # %% ../nbs/08_likelihood.ipynb #183e9ebb
 @patch

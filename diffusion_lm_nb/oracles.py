@@ -20,10 +20,13 @@ from .corpora import Annotated, detokenise, swap_names
 from .checkpoints import Pretrained
 from .data import Batches, SPECIALS, Vocab, pad_batch
 from .denoiser import Block
-from .training import ARTransformer, Preset, fitting_texts, keyed_generator
-from .syntax import SyntaxHead, UPOS, example_chart, frequent_labels, gold_chart
-from .syntax import make_syntax, read_tree, span_marginals, spans_tree, syntax_loss
-from .syntax import tree_spans, tree_text
+from .loss import Preset, keyed_generator
+from .training import ARTransformer, fitting_texts
+from .trees import UPOS, gold_chart
+from .syntax import SyntaxHead, example_chart, frequent_labels
+from .trees import read_tree, span_marginals, spans_tree
+from .syntax import make_syntax, syntax_loss
+from .trees import tree_spans, tree_text
 
 # %% ../nbs/12_oracles.ipynb #8951095e
 @cache

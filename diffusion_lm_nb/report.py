@@ -10,7 +10,8 @@ import base64, html, io
 import torch, torch.nn.functional as F
 from .checkpoints import read_config, weights_home
 from .data import Vocab, pad_batch
-from .syntax import SyntaxTree, bracket_scores, span_marginals, syntax_classifier
+from .trees import bracket_scores, span_marginals
+from .syntax import SyntaxTree, syntax_classifier
 
 # %% ../nbs/F_report.ipynb #8f81c2eb
 def shown(target): # as in a row -> str

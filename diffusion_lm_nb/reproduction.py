@@ -21,11 +21,13 @@ from .corpora import load_corpus, tokenise
 from .ngram import KneserNey
 from .checkpoints import weights_home
 from .data import MAX_WORDS, Vocab
-from .training import keyed_generator
+from .loss import keyed_generator
 from .sampling import mbr
-from .guidance import ClassifierGuidance, JointClassifier, NoisyClassifier, joined
+from .guidance import ClassifierGuidance, joined
+from .classifiers import JointClassifier, NoisyClassifier
 from .guidance import parts_of
-from .controls import Infill, Length, SemanticContent, contains
+from .controls import Length, SemanticContent, contains
+from .gaps import Infill
 from .syntax import PartsOfSpeech, Syntactic, SyntaxOnLatents, SyntaxSpan
 from .syntax import SyntaxTree, split_task, syntax_classifier
 from .oracles import lm_score, make_judge

@@ -16,8 +16,10 @@ from torch import nn
 from .files import BadInput, RowFile, read_rows, write_atomic
 from .data import Batches, SPECIALS, pad_batch
 from .denoiser import DiffusionLM, diffusion_lm
-from .training import MODEL_KINDS, MODEL_PRESETS, PAPER, ema_update, fitting_texts
-from .training import keyed_generator, learning_rate, send
+from .loss import MODEL_PRESETS, PAPER, ema_update
+from .training import MODEL_KINDS, fitting_texts
+from .loss import keyed_generator, learning_rate
+from .training import send
 from .guidance import ClassifierGuidance, parts_of
 from .syntax import Syntactic, syntax_classifier
 from .reproduction import guide_for, pick, read_targets, run_targets

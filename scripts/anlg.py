@@ -13,7 +13,7 @@ import json, sys
 from pathlib import Path
 from measure import commit, hardware
 from diffusion_lm_nb.files import read_rows
-from diffusion_lm_nb.controls import Infill
+from diffusion_lm_nb.gaps import Infill
 from diffusion_lm_nb.files import BadInput, write_atomic
 from diffusion_lm_nb.corpora import tokenise
 from diffusion_lm_nb.reproduction import infill_scores

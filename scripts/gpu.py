@@ -62,14 +62,15 @@ from diffusion_lm_nb.files import BadInput, write_atomic
 from diffusion_lm_nb.corpora import load_corpus
 from diffusion_lm_nb.data import Batches
 from diffusion_lm_nb.denoiser import DiffusionLM
-from diffusion_lm_nb.guidance import NoisyClassifier
+from diffusion_lm_nb.classifiers import NoisyClassifier
 from diffusion_lm_nb.likelihood import likelihood
 from diffusion_lm_nb.scale import (
     device_name, fit_sharded, growth, make_packed, random_texts, read_size, sized, write_task,
 )
 from diffusion_lm_nb.commands import dlm_bench
 from diffusion_lm_nb.checkpoints import save_model
-from diffusion_lm_nb.training import fit, keyed_generator
+from diffusion_lm_nb.loss import keyed_generator
+from diffusion_lm_nb.training import fit
 from diffusion_lm_nb.commands import KINDS, PRESETS
 
 PROTOCOL = ['free', *TASKS, 'semantic+tree', 'semantic+pos']

@@ -8,7 +8,8 @@ texts annotated by hand; and how far labeller and judge agree on E2E. Teacher: n
 import json, math
 from pathlib import Path
 from measure import commit, hardware
-from diffusion_lm_nb.syntax import tree_f1, tree_spans
+from diffusion_lm_nb.trees import tree_spans
+from diffusion_lm_nb.trees import tree_f1
 from diffusion_lm_nb.files import write_atomic
 from diffusion_lm_nb.corpora import load_corpus
 from diffusion_lm_nb.data import MAX_WORDS

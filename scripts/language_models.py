@@ -35,7 +35,8 @@ from diffusion_lm_nb.files import BadInput, write_atomic
 from diffusion_lm_nb.corpora import load_corpus
 from diffusion_lm_nb.ngram import KneserNey
 from diffusion_lm_nb.data import Batches, pad_batch
-from diffusion_lm_nb.training import Preset, fit, keyed_generator
+from diffusion_lm_nb.loss import Preset, keyed_generator
+from diffusion_lm_nb.training import fit
 from diffusion_lm_nb.language_models import (
     BART, BERT, GPT, GPT2, LM_PRESETS, MASK, XLM, cloze, cross_entropy, maker, masked_scores)
 

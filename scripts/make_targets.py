@@ -7,7 +7,7 @@ whoever has the corpus can score the sentence itself. Field and value are drawn 
 """
 import json, random
 from diffusion_lm_nb.controls import contains
-from diffusion_lm_nb.syntax import tree_spans
+from diffusion_lm_nb.trees import tree_spans
 from diffusion_lm_nb.reproduction import shipped_targets
 from diffusion_lm_nb.files import write_atomic
 from diffusion_lm_nb.corpora import load_corpus

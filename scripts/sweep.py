@@ -11,7 +11,7 @@ from pathlib import Path
 from measure import commit, hardware
 from diffusion_lm_nb import DiffusionLM
 from diffusion_lm_nb.controls import contains
-from diffusion_lm_nb.syntax import tree_spans, tree_text
+from diffusion_lm_nb.trees import tree_spans, tree_text
 from diffusion_lm_nb.reproduction import read_targets, shipped_targets, target_control, guide_for
 from diffusion_lm_nb.files import write_atomic
 from diffusion_lm_nb.corpora import load_corpus

@@ -21,14 +21,16 @@ from diffusion_lm_nb.baselines import (
 from diffusion_lm_nb.infilling import ARWriter, ByModel, Cold, Delorean, LeftWriter
 from diffusion_lm_nb.commands import BASELINES, INFILLERS, MAKERS, TUNED, make_baseline
 from diffusion_lm_nb.files import read_rows
-from diffusion_lm_nb.syntax import LABELS, TASKS, UPOS, read_tree, tree_spans
+from diffusion_lm_nb.trees import LABELS, UPOS, read_tree, tree_spans
+from diffusion_lm_nb.syntax import TASKS
 from diffusion_lm_nb.commands import dlm_control, dlm_infill
 from diffusion_lm_nb.grammar import Grammar
 from diffusion_lm_nb.corpora import load_corpus
 from diffusion_lm_nb.data import MAX_WORDS, SPECIALS, pad_batch
 from diffusion_lm_nb.language_models import BART, BERT, XLM
 from diffusion_lm_nb.commands import reproduce
-from diffusion_lm_nb.training import fit, keyed_generator, make_ar
+from diffusion_lm_nb.loss import keyed_generator
+from diffusion_lm_nb.training import fit, make_ar
 from diffusion_lm_nb.commands import KINDS, PRESETS
 
 SMALL = dict(width=32, layers=2, heads=2, dropout=0.)

@@ -7,12 +7,12 @@ from diffusion_lm_nb import Length
 from diffusion_lm_nb.files import BadInput
 from diffusion_lm_nb.data import SPECIALS
 from diffusion_lm_nb.denoiser import DiffusionLM, PaperDiffusionLM
-from diffusion_lm_nb.guidance import (
-    ClassifierGuidance, Conjunction, Control, DenoiserGuidance, JointClassifier, NoisyClassifier,
-    condition, phrase_log_prob,
-)
-from diffusion_lm_nb.sampling import SOLVERS, make_solver
-from diffusion_lm_nb.training import fit, keyed_generator
+from diffusion_lm_nb.guidance import ClassifierGuidance, Conjunction, Control, DenoiserGuidance
+from diffusion_lm_nb.guidance import condition, phrase_log_prob
+from diffusion_lm_nb.classifiers import JointClassifier, NoisyClassifier
+from diffusion_lm_nb.solvers import SOLVERS, make_solver
+from diffusion_lm_nb.loss import keyed_generator
+from diffusion_lm_nb.training import fit
 from diffusion_lm_nb.commands import PRESETS
 
 WORDS = SPECIALS + 'The Eagle is a cheap pub near the river .'.split()

@@ -4,7 +4,7 @@ from dataclasses import replace
 import pytest, torch
 from hypothesis import given, settings, strategies as st
 from diffusion_lm_nb import commands
-from diffusion_lm_nb.controls import Infill
+from diffusion_lm_nb.gaps import Infill
 from diffusion_lm_nb.infilling import GapLM, gap_mask
 from diffusion_lm_nb.reproduction import read_items
 from diffusion_lm_nb.commands import control_texts, infill_texts

@@ -11,7 +11,8 @@ from diffusion_lm_nb.language_models import (
     BART, LM_PRESETS, MASK, NOISES, XLM, cloze, continue_text, fill_rows, infill_spans,
     mask_words, masked_scores, mr_words,
 )
-from diffusion_lm_nb.training import fit, keyed_generator
+from diffusion_lm_nb.loss import keyed_generator
+from diffusion_lm_nb.training import fit
 from diffusion_lm_nb.commands import KINDS, PRESETS
 
 def script(name): # what measures, a module of scripts/

@@ -5,7 +5,8 @@ import pytest, torch
 from diffusion_lm_nb import DiffusionLM, Infill, Length, SemanticContent
 from diffusion_lm_nb.files import BadInput
 from diffusion_lm_nb.likelihood import LENGTH_SHARE
-from diffusion_lm_nb.sampling import SOLVERS, time_grid
+from diffusion_lm_nb.solvers import SOLVERS
+from diffusion_lm_nb.sampling import time_grid
 
 @pytest.mark.parametrize('solver', SOLVERS)
 def test_same_seed_same_text(lm, solver):

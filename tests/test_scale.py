@@ -11,14 +11,16 @@ from diffusion_lm_nb.files import BadInput
 from diffusion_lm_nb.corpora import load_corpus
 from diffusion_lm_nb.data import Batches
 from diffusion_lm_nb.denoiser import DiffusionLM
-from diffusion_lm_nb.guidance import ClassifierGuidance, NoisyClassifier
+from diffusion_lm_nb.guidance import ClassifierGuidance
+from diffusion_lm_nb.classifiers import NoisyClassifier
 from diffusion_lm_nb.scale import (
     LOOPS, Loop, PackedTexts, ReleasedGuide, kept_bytes, make_packed, make_steps, matrix_peak,
     merge_rows, our_texts, pass_flops, random_texts, released_texts, sized, step_flops,
     write_task,
 )
 from diffusion_lm_nb.commands import dlm_bench
-from diffusion_lm_nb.training import TINY, fit, keyed_generator
+from diffusion_lm_nb.loss import TINY, keyed_generator
+from diffusion_lm_nb.training import fit
 from diffusion_lm_nb.commands import KINDS, PRESETS
 
 repo = Path(__file__).parents[1]
@@ -363,7 +365,8 @@ from diffusion_lm_nb.commands import PRESETS, dlm_control
 from diffusion_lm_nb.checkpoints import save_model
 from diffusion_lm_nb.corpora import load_corpus
 from diffusion_lm_nb.scale import make_packed, merge_rows
-from diffusion_lm_nb.training import TINY, fit
+from diffusion_lm_nb.loss import TINY
+from diffusion_lm_nb.training import fit
 import accelerate
 out, what, kills = Path(sys.argv[1]), sys.argv[2], int(sys.argv[3])
 P = replace(PRESETS['grammar'], model=TINY | dict(width=32, layers=1), batch_size=8, steps=250)
@@ -477,7 +480,8 @@ from diffusion_lm_nb.commands import PRESETS
 from diffusion_lm_nb.corpora import load_corpus
 from diffusion_lm_nb.denoiser import DiffusionLM
 from diffusion_lm_nb.scale import fit_sharded, make_packed
-from diffusion_lm_nb.training import TINY, fit
+from diffusion_lm_nb.loss import TINY
+from diffusion_lm_nb.training import fit
 out, r, R = Path(sys.argv[1]), int(os.environ.get('RANK', 0)), int(os.environ.get('WORLD_SIZE', 1))
 P = replace(PRESETS['grammar'], model=TINY | dict(width=32, layers=2, dropout=0.), batch_size=8, steps=6, warmup=3)
 def fresh(): torch.manual_seed(0); return make_packed(P, load_corpus('grammar')[:300], 0, 'cpu')

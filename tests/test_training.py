@@ -6,10 +6,9 @@ import pytest, torch
 from diffusion_lm_nb.files import BadInput
 from diffusion_lm_nb.checkpoints import check_checkpoint
 from diffusion_lm_nb.corpora import load_corpus
-from diffusion_lm_nb.training import (
-    Hook, Run, TINY, ema_update, fit, keyed_generator, learning_rate, make_accelerator,
-    per_token_timesteps, training_loop,
-)
+from diffusion_lm_nb.loss import TINY, ema_update, keyed_generator, learning_rate
+from diffusion_lm_nb.loss import per_token_timesteps
+from diffusion_lm_nb.training import Hook, Run, fit, make_accelerator, training_loop
 from diffusion_lm_nb.commands import KINDS, PRESETS
 
 def small(name, **more): # a preset, made small
@@ -231,7 +230,7 @@ sys.path.insert(0, sys.argv.pop(1))
 torch.set_num_threads(1)
 from dataclasses import replace
 from diffusion_lm_nb.commands import PRESETS, dlm_train
-from diffusion_lm_nb.training import TINY
+from diffusion_lm_nb.loss import TINY
 sys.argv[0] = 'dlm-train'
 small = TINY | dict(width=32, layers=1, dropout=0.)
 PRESETS['quick'] = replace(PRESETS['grammar'], model=small, clip=0.)
