@@ -408,8 +408,6 @@ d = { 'settings': {'branch': 'main', 'doc_baseurl': '/', 'doc_host': '', 'git_ur
                                                                                     'diffusion_lm_nb/controls.py'),
                                           'diffusion_lm_nb.controls.make_semantic': ( 'controls.html#make_semantic',
                                                                                       'diffusion_lm_nb/controls.py'),
-                                          'diffusion_lm_nb.controls.phrase_starts': ( 'controls.html#phrase_starts',
-                                                                                      'diffusion_lm_nb/controls.py'),
                                           'diffusion_lm_nb.controls.semantic_labels': ( 'controls.html#semantic_labels',
                                                                                         'diffusion_lm_nb/controls.py'),
                                           'diffusion_lm_nb.controls.wilson_interval': ( 'controls.html#wilson_interval',
