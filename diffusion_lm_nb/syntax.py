@@ -19,8 +19,8 @@ from .denoiser import Block, DiffusionLM
 from .loss import Preset, keyed_generator, stratified_timesteps
 from .guidance import Control
 from .classifiers import marginals_alone
-from .trees import LABELS, UPOS, bracket_scores, collapse_unary, gold_chart, inside
-from .trees import plain_label, read_tree, tree_f1, tree_log_prob, tree_spans
+from .trees import UPOS, bracket_scores, collapse_unary, gold_chart, inside
+from .trees import read_labels, read_tree, tree_f1, tree_log_prob, tree_spans
 from .trees import tree_text, warn_once
 
 # %% ../nbs/11b_syntax.ipynb #2fafc8aa
@@ -312,18 +312,22 @@ class SyntaxSpan(Syntactic):
         if not whole or not 0 <= first <= last:
             raise BadInput('a span is its first and last word, counted from 0, not '
                            f'{str(first)[:20]} to {str(last)[:20]}')
-        self.first, self.last, self.label = first, last, plain_label(str(label))
-        if self.label not in LABELS:
-            raise BadInput(f'no label {str(label)[:50]!r}; there are {" ".join(LABELS)}')
+        self.first, self.last, self.labels = first, last, read_labels(label)
+        self.label = '+'.join(self.labels)
         self.min_words, self.given = last + 1, reader
         self.label_key = 'spans', first, last, self.label
     def bind(self, lm):
         "As `Syntactic`; BadInput also if the classifier does not know the label."
         super().bind(lm)
         known = self.reader.simple_labels
-        if self.label in known: return self
+        unknown = [l for l in self.labels if l not in known]
+        if not unknown: return self
         known = ' '.join(sorted(known))
-        raise BadInput(f'the model has no texts with {self.label}; it knows {known}')
+        raise BadInput(f'the model has no texts with {unknown[0]}; it knows {known}')
+    def fits(self, chains): # names of labels, chains joined by +
+        "Which of them hold all labels of this span; if none does, those with its innermost: bools."
+        whole = [set(self.labels) <= set(c.split('+')) for c in chains]
+        return whole if any(whole) else [self.labels[-1] in c.split('+') for c in chains]
     @staticmethod
     def log_likelihoods(controls, tag_odds, scores, n):
         clf, free = controls[0].reader, bracket_scores(scores)
@@ -331,13 +335,13 @@ class SyntaxSpan(Syntactic):
         chart = gold_chart(span, clf.label_ids, scores.shape[1]).to(scores.device)
         held = free.masked_fill(chart < 0, -1e4)
         for b, c in enumerate(controls):
-            wanted = [c.label in l.split('+') for l in clf.labels]
-            held[b, c.first, c.last] = scores[b, c.first, c.last, wanted].logsumexp(-1)
+            fits = c.fits(clf.labels)
+            held[b, c.first, c.last] = scores[b, c.first, c.last, fits].logsumexp(-1)
         return inside(held, n) - inside(free, n)
     def score(self, words, judge):
-        "1 if the judge's tree has the span with its label, else 0."
-        if not words: return 0.
-        return float((self.first, self.last, self.label) in tree_spans(judge.parse(words)))
+        "1 if the judge's tree has the span with its label, or all labels of its chain; else 0."
+        found = tree_spans(judge.parse(words)) if words else []
+        return float(all((self.first, self.last, l) in found for l in self.labels))
     def __repr__(self): return f'SyntaxSpan({self.first}, {self.last}, {self.label!r})'
 
 # %% ../nbs/11b_syntax.ipynb #a55fc04b
