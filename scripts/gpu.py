@@ -5,6 +5,8 @@ On the machine with the GPU:        python scripts/gpu.py all --data e2e.safeten
                                     the same line again goes on where it was; OUT/state.json says what is done
 At home again:                      python scripts/gpu.py judge OUT                   # results/gpu.json, curves.json, bench.json
 
+Jobs of nine minutes (smoke, e2e, protocol, roc, paper, rivals): see gpu_jobs.py.
+
 It needs torch, transformers, accelerate, safetensors, huggingface_hub, tqdm, fastcore and no network. What it leaves in OUT are at most eight files
 of less than 16 MB. `train` in place of `all`: the model and its curve alone. Work in progress lies in --work (runs/gpu), which may be lost between calls: then the next call starts again.
 
@@ -546,7 +548,8 @@ def main(argv=None):
     p = argparse.ArgumentParser(description=__doc__.splitlines()[0])
     p.add_argument(
         'what',
-        choices=['all', 'train', 'judge', 'keep', 'classifier', 'sharded', 'speed', 'growth'],
+        choices=['smoke', 'e2e', 'protocol', 'roc', 'paper', 'rivals', 'all', 'train', 'judge',
+                 'keep', 'classifier', 'sharded', 'speed', 'growth'],
     )
     p.add_argument(
         'folder',
@@ -574,7 +577,15 @@ def main(argv=None):
     p.add_argument('--tasks', help='joined by commas; all by default')
     p.add_argument('--compile', action='store_true')
     p.add_argument('--quick', action='store_true', help='tiny sizes, to see that it works')
+    p.add_argument('--seconds', type=float, help='limit of a job: 560, smoke 60')
+    p.add_argument('--targets', help="folder of the authors' targets, for protocol")
+    p.add_argument('--items', help='aNLG file, for roc')
+    p.add_argument('--model', help='for protocol: folder in place of the shipped model')
+    p.add_argument('--tiny', action='store_true', help='a job in seconds on a CPU')
     o = p.parse_args(argv)
+    if o.what in ('smoke', 'e2e', 'protocol', 'roc', 'paper', 'rivals'):
+        import gpu_jobs
+        return gpu_jobs.run(o)
     if o.folder:
         o.out = o.folder
     if o.what in ('all', 'train') and not o.data and not o.quick:
