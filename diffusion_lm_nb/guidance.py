@@ -26,9 +26,9 @@ def joined(parts): # a list of controls
 # %% ../nbs/09_guidance.ipynb #421c3a2c
 class ClassifierGuidance:
     """The paper's guidance (section 5.1): steps along ∇[λ·log p(x_s | x_t) + log p(c | x_s)],
-    scaled as Adagrad scales them. The solver must draw noise: where its variance is 0,
-    nothing moves.
+    scaled as Adagrad scales them. The solver must draw noise.
     """
+    needs_noise = True # a solver of variance 0 is refused
     def __init__(
         self,
         classifier, # has `knows(control)` and `log_prob`, as `NoisyClassifier`; it is frozen

@@ -237,6 +237,15 @@ def buckets(self: DiffusionLM, requests, # list of `Request`
             out.append((L, chunk, chunk + fill))
     return out
 
+# %% ../nbs/07b_sampling.ipynb #5098bee5
+@patch
+def bind_guide(self: DiffusionLM, guide, solver): # a `ClassifierGuidance`; as in `make_solver`
+    "Get the guide ready; BadInput if it needs noise and the solver draws none."
+    if getattr(guide, 'needs_noise', False) and not make_solver(solver).draws_noise:
+        raise BadInput('a guide moves the noise of a step, and this solver draws none; take '
+                       'ancestral, renoise or DDIM(eta) with eta above 0')
+    guide.bind(self)
+
 # %% ../nbs/07b_sampling.ipynb #880625dd
 @patch
 def sample_many(
@@ -255,7 +264,7 @@ def sample_many(
     "A sample for each that is wanted, in order, in as few batches as possible."
     time_grid(steps)
     make_solver(solver)
-    if guide is not None: guide.bind(self)
+    if guide is not None: self.bind_guide(guide, solver)
     self.eval()
     requests, texts = [self.request(i, seed, c, n_words) for i, c in wanted], {}
     for L, chunk, batch in self.buckets(requests, batch_size):
@@ -319,7 +328,7 @@ def trajectory(
 ):
     "Sample `index` again, step by step: yields `Step`s; the last text is what `sample` returns."
     self.eval()
-    if guide is not None: guide.bind(self)
+    if guide is not None: self.bind_guide(guide, solver)
     r = self.request(index, seed, control, n_words)
     (L, _, batch), = self.buckets([r], batch_size)
     n = len(r.known)

@@ -13,6 +13,7 @@ from .forward import posterior
 # %% ../nbs/07_solvers.ipynb #2d344b19
 class Solver:
     "One reverse step from time t to s; an object of its own for each run, so that it may remember."
+    draws_noise = True # False: the variance is 0, and x_s is a function of x_t
     def moments(
         self,
         x, # (batch, length, dim) at time t
@@ -44,7 +45,7 @@ class DDIM(Solver):
     "The noise that x̂_0 implies, and η times the ancestral standard deviation (Song et al. 2021)."
     def __init__(self, eta=0.0): # 0: deterministic; 1: ancestral; more: more fresh noise
         if not eta >= 0: raise BadInput(f'eta is {eta}; it must not be negative')
-        self.eta = eta
+        self.eta, self.draws_noise = eta, eta > 0
     def moments(self, x, x0, s, t, schedule):
         least, σ_s = posterior(x0, x, s, t, schedule)[1], schedule.coefs(s)[1]
         var = (self.eta ** 2 * least).minimum(σ_s ** 2)
@@ -64,6 +65,7 @@ class Renoise(Solver):
 # %% ../nbs/07_solvers.ipynb #9719c0a9
 class DPMSolver2M(Solver):
     "DDIM with x̂_0 extrapolated to the middle of the step: DPM-Solver++(2M) (Lu et al. 2022)."
+    draws_noise = False
     def __init__(self): self.last = None # (x̂_0, λ) of the step before
     def moments(self, x, x0, s, t, schedule):
         λt, λs = (schedule.log_snr(u.double())[..., None].float() / 2 for u in (t, s))

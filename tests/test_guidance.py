@@ -10,7 +10,7 @@ from diffusion_lm_nb.denoiser import DiffusionLM, PaperDiffusionLM
 from diffusion_lm_nb.guidance import ClassifierGuidance, Conjunction, Control, DenoiserGuidance
 from diffusion_lm_nb.guidance import condition, phrase_log_prob
 from diffusion_lm_nb.classifiers import JointClassifier, NoisyClassifier
-from diffusion_lm_nb.solvers import SOLVERS, make_solver
+from diffusion_lm_nb.solvers import DDIM, SOLVERS, make_solver
 from diffusion_lm_nb.loss import keyed_generator
 from diffusion_lm_nb.training import fit
 from diffusion_lm_nb.commands import PRESETS
@@ -451,3 +451,10 @@ def test_contradictions_are_said(lm):
     assert 'cannot hold the 9' in complaint(lm.sample, 1, Says(n=7) & Says(least=9))
     clash = Says(given={1: 'pub'}) & Says(given={1: 'river'})
     assert 'different words at position 2' in complaint(lm.sample, 1, clash)
+
+@pytest.mark.parametrize('solver', ['ddim', 'dpmpp2m', DDIM()])
+def test_a_guide_refuses_a_solver_without_noise(lm, classifier, solver):
+    guide = ClassifierGuidance(classifier)
+    for call in (lm.sample, lambda **kw: list(lm.trajectory(**kw))):
+        with pytest.raises(BadInput, match='draws none'): call(solver=solver, guide=guide, steps=2)
+    lm.sample(1, Says('pub'), solver=DDIM(.5), guide=guide, steps=2)
