@@ -27,7 +27,7 @@ from .likelihood import likelihood
 from .controls import CONTROL_KINDS, CONTROL_PRESETS, Length, SemanticContent
 from .syntax import PartsOfSpeech, SYNTAX_KINDS, SYNTAX_PRESETS, SyntaxSpan
 from .syntax import SyntaxTree, TASKS
-from .oracles import ORACLE_KINDS, ORACLE_PRESETS, make_judge
+from .teacher import ORACLE_KINDS, ORACLE_PRESETS, make_judge
 from .language_models import BART, BERT, LM_KINDS, LM_PRESETS, XLM
 from .baselines import BASELINE_KINDS, BASELINE_PRESETS, CodeLM, FT, FTPoE, FUDGE
 from .baselines import FineTuned, GeDi, PPLM, PrefixClassifier, XLMWriter

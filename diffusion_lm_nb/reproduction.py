@@ -28,7 +28,7 @@ from .guidance import parts_of
 from .controls import Infill, Length, SemanticContent, contains
 from .syntax import PartsOfSpeech, Syntactic, SyntaxOnLatents, SyntaxSpan
 from .syntax import SyntaxTree, split_task, syntax_classifier
-from .oracles import lm_score, make_judge
+from .teacher import lm_score, make_judge
 from .infilling import LeftOnly
 
 # %% ../nbs/16_reproduction.ipynb #f1455053

@@ -18,15 +18,14 @@ from diffusion_lm_nb.syntax import (
     spans_tree, syntax_classifier, tree_f1, tree_log_prob, tree_spans, tree_text,
 )
 from diffusion_lm_nb.oracles import (
-    Judge, Reader, bracketed_texts, evalb_f1, lm_score, make_judge, reader_scores,
-    restaurant_texts,
+    Reader, bracketed_texts, evalb_f1, reader_scores, restaurant_texts,
 )
+from diffusion_lm_nb.teacher import Judge, ORACLES, lm_score, make_judge
 from diffusion_lm_nb.reproduction import read_targets, shipped_targets, target_control
 from diffusion_lm_nb.commands import dlm_control
 from diffusion_lm_nb.corpora import load_corpus
 from diffusion_lm_nb.data import pad_batch
 from diffusion_lm_nb.guidance import ClassifierGuidance, JointClassifier
-from diffusion_lm_nb.oracles import ORACLES
 from diffusion_lm_nb.reproduction import part_scores, success_rows
 
 EAGLE = (
