@@ -35,10 +35,10 @@ from .baselines import labelled_corpus
 from .infilling import ARWriter, ByModel, Cold, Delorean, INFILL_KINDS
 from .infilling import INFILL_METHODS, INFILL_PRESETS, LeftWriter, frequent_words
 from .infilling import hidden_words, infill_by
-from .reproduction import METHODS, PROTOCOLS, check_row, evaluate_rows, fit_ngram
-from .reproduction import guide_for, infill_row, landmarks, read_items
+from .reproduction import METHODS, PROTOCOLS, guide_for, infill_row, read_items
 from .reproduction import read_targets, run_job, run_targets, run_writer
 from .reproduction import shipped_targets, target_control
+from .metrics import check_row, evaluate_rows, fit_ngram, landmarks
 from .report import headline, report_html, report_table, shown
 from .bench import bench, say
 

@@ -16,7 +16,7 @@ from diffusion_lm_nb.reproduction import read_targets, shipped_targets, target_c
 from diffusion_lm_nb.files import write_atomic
 from diffusion_lm_nb.corpora import load_corpus
 from diffusion_lm_nb.teacher import make_judge
-from diffusion_lm_nb.reproduction import distinct, fluency, success_rows
+from diffusion_lm_nb.metrics import distinct, fluency, success_rows
 
 TABLE, TARGETS, TEXTS = Path(__file__).parents[1]/'results/sweep.json', 10, 2
 OURS = [

@@ -26,7 +26,7 @@ from diffusion_lm_nb.commands import dlm_control
 from diffusion_lm_nb.corpora import load_corpus
 from diffusion_lm_nb.data import pad_batch
 from diffusion_lm_nb.guidance import ClassifierGuidance, JointClassifier
-from diffusion_lm_nb.reproduction import part_scores, success_rows
+from diffusion_lm_nb.metrics import part_scores, success_rows
 
 EAGLE = (
     '(S (NP (DET The) (PROPN Eagle)) (VP (AUX is) (NP (NP (DET a) (NOUN pub)) (PP (ADP near) (NP'
