@@ -1009,7 +1009,6 @@ d = { 'settings': {'branch': 'main', 'doc_baseurl': '/', 'doc_host': '', 'git_ur
                                          'diffusion_lm_nb.metrics.check_row': ('metrics.html#check_row', 'diffusion_lm_nb/metrics.py'),
                                          'diffusion_lm_nb.metrics.cider': ('metrics.html#cider', 'diffusion_lm_nb/metrics.py'),
                                          'diffusion_lm_nb.metrics.dealt': ('metrics.html#dealt', 'diffusion_lm_nb/metrics.py'),
-                                         'diffusion_lm_nb.metrics.distinct': ('metrics.html#distinct', 'diffusion_lm_nb/metrics.py'),
                                          'diffusion_lm_nb.metrics.evaluate_rows': ( 'metrics.html#evaluate_rows',
                                                                                     'diffusion_lm_nb/metrics.py'),
                                          'diffusion_lm_nb.metrics.fill': ('metrics.html#fill', 'diffusion_lm_nb/metrics.py'),
