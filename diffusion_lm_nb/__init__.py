@@ -3,7 +3,7 @@ __version__ = "0.1.0"
 
 from .files import BadInput
 from .denoiser import DiffusionLM
-from . import training, sampling, likelihood, guidance, controls, syntax, oracles
+from . import training, sampling, likelihood, guidance, controls, syntax, oracles, teacher
 from . import language_models, baselines, infilling
 from .guidance import Control
 from .controls import SemanticContent, Length
@@ -11,4 +11,4 @@ from .gaps import Infill
 from .syntax import PartsOfSpeech, SyntaxTree, SyntaxSpan
 from .oracles import Tagger, Parser
 
-syntax.Syntactic.make_judge = staticmethod(oracles.make_judge)  # who answers `check`
+syntax.Syntactic.make_judge = staticmethod(teacher.make_judge)  # who answers `check`

@@ -21,7 +21,8 @@ from .solvers import make_solver
 from .sampling import load_model
 from .classifiers import NoisyClassifier
 from .controls import SemanticContent, distinct
-from .reproduction import PAPER_GUIDANCE, fluency
+from .reproduction import PAPER_GUIDANCE
+from .metrics import fluency
 from .scale import LOOPS, Loop, ReleasedGuide, bf16_pays, device_name, finished
 from .scale import make_steps, our_texts, peaks_of, race, random_texts, read_size
 from .scale import released_texts, sized, spread, time_steps

@@ -28,7 +28,7 @@ from .likelihood import likelihood
 from .controls import CONTROL_KINDS, CONTROL_PRESETS, Length, SemanticContent
 from .syntax import PartsOfSpeech, SYNTAX_KINDS, SYNTAX_PRESETS, SyntaxSpan
 from .syntax import SyntaxTree, TASKS
-from .oracles import ORACLE_KINDS, ORACLE_PRESETS, make_judge
+from .teacher import ORACLE_KINDS, ORACLE_PRESETS, make_judge
 from .language_models import BART, BERT, LM_KINDS, LM_PRESETS, XLM
 from .baselines import BASELINE_KINDS, BASELINE_PRESETS, CodeLM, FT, FTPoE, FUDGE
 from .baselines import FineTuned, GeDi, PPLM, PrefixClassifier, XLMWriter
@@ -36,10 +36,10 @@ from .baselines import labelled_corpus
 from .infilling import ARWriter, ByModel, Cold, Delorean, INFILL_KINDS
 from .infilling import INFILL_METHODS, INFILL_PRESETS, LeftWriter, frequent_words
 from .infilling import hidden_words, infill_by
-from .reproduction import METHODS, PROTOCOLS, check_row, evaluate_rows, fit_ngram
-from .reproduction import guide_for, infill_row, landmarks, read_items
+from .reproduction import METHODS, PROTOCOLS, guide_for, infill_row, read_items
 from .reproduction import read_targets, run_job, run_targets, run_writer
 from .reproduction import shipped_targets, target_control
+from .metrics import check_row, evaluate_rows, fit_ngram, landmarks
 from .report import headline, report_html, report_table, shown
 from .bench import bench, say
 

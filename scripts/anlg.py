@@ -16,7 +16,7 @@ from diffusion_lm_nb.files import read_rows
 from diffusion_lm_nb.gaps import Infill
 from diffusion_lm_nb.files import BadInput, write_atomic
 from diffusion_lm_nb.corpora import tokenise
-from diffusion_lm_nb.reproduction import infill_scores
+from diffusion_lm_nb.metrics import infill_scores
 
 MODEL = (
     'roc-gaps, 8.5M parameters; 2,300 steps of 64 with the noise schedule of E2E, then 5,000 from'

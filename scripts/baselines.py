@@ -20,7 +20,8 @@ from diffusion_lm_nb.infilling import hidden_words
 from diffusion_lm_nb.reproduction import infill_row, target_control
 from diffusion_lm_nb.commands import dlm_infill
 from diffusion_lm_nb.files import BadInput, write_atomic
-from diffusion_lm_nb.reproduction import distinct, fluency, infill_scores, success_rows
+from diffusion_lm_nb.controls import distinct
+from diffusion_lm_nb.metrics import fluency, infill_scores, success_rows
 
 TABLE, GAPS = (Path(__file__).parents[1]/f'results/{name}.json' for name in ('baselines_sweep', 'gaps'))
 SINGLE, JOINED = ('semantic', 'length', 'pos', 'tree', 'spans'), ('semantic+tree', 'semantic+pos')

@@ -385,7 +385,7 @@ def keep_bench(path): # what dlm-bench printed, as a row of results/bench.json: 
 
 def judge(o): # at home: the texts of OUT judged by the shipped judges, into results/gpu.json
     from measure import commit
-    from diffusion_lm_nb.reproduction import evaluate_rows
+    from diffusion_lm_nb.metrics import evaluate_rows
 
     state = json.loads((Path(o.out) / 'state.json').read_text())
     piles, packed, made = (

@@ -15,7 +15,7 @@ from diffusion_lm_nb.corpora import load_corpus
 from diffusion_lm_nb.data import MAX_WORDS
 from diffusion_lm_nb.corpora import load_treebank
 from diffusion_lm_nb.oracles import Reader, bracketed_texts, reader_scores
-from diffusion_lm_nb.reproduction import fit_ngram
+from diffusion_lm_nb.metrics import fit_ngram
 from diffusion_lm_nb.training import ARTransformer
 
 HERE, rows = Path(__file__).parents[1] / 'results', []

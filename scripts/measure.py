@@ -16,7 +16,7 @@ from diffusion_lm_nb.commands import dlm_control, dlm_infill
 from diffusion_lm_nb.files import write_atomic
 from diffusion_lm_nb.corpora import load_corpus
 from diffusion_lm_nb.data import MAX_WORDS
-from diffusion_lm_nb.reproduction import evaluate_rows, fit_ngram
+from diffusion_lm_nb.metrics import evaluate_rows, fit_ngram
 from diffusion_lm_nb.likelihood import likelihood
 from diffusion_lm_nb.commands import dlm_sample
 from diffusion_lm_nb.training import load_ar

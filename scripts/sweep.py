@@ -15,8 +15,9 @@ from diffusion_lm_nb.trees import tree_spans, tree_text
 from diffusion_lm_nb.reproduction import read_targets, shipped_targets, target_control, guide_for
 from diffusion_lm_nb.files import write_atomic
 from diffusion_lm_nb.corpora import load_corpus
-from diffusion_lm_nb.oracles import make_judge
-from diffusion_lm_nb.reproduction import distinct, fluency, success_rows
+from diffusion_lm_nb.teacher import make_judge
+from diffusion_lm_nb.controls import distinct
+from diffusion_lm_nb.metrics import fluency, success_rows
 
 TABLE, TARGETS, TEXTS = Path(__file__).parents[1]/'results/sweep.json', 10, 2
 OURS = [

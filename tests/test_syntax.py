@@ -14,21 +14,20 @@ from diffusion_lm_nb import (
 )
 from diffusion_lm_nb.corpora import Annotated, swap_names
 from diffusion_lm_nb.trees import UPOS, collapse_unary, gold_chart, inside, read_tree
-from diffusion_lm_nb.trees import span_marginals, spans_tree, tree_log_prob, tree_spans, tree_text
-from diffusion_lm_nb.trees import tree_f1
+from diffusion_lm_nb.trees import span_marginals, spans_tree, tree_f1, tree_log_prob, tree_spans
+from diffusion_lm_nb.trees import tree_text
 from diffusion_lm_nb.syntax import SyntaxOnLatents, syntax_classifier
 from diffusion_lm_nb.oracles import (
-    Judge, Reader, bracketed_texts, evalb_f1, lm_score, make_judge, reader_scores,
-    restaurant_texts,
+    Reader, bracketed_texts, evalb_f1, reader_scores, restaurant_texts,
 )
+from diffusion_lm_nb.teacher import Judge, ORACLES, lm_score, make_judge
 from diffusion_lm_nb.reproduction import read_targets, shipped_targets, target_control
 from diffusion_lm_nb.commands import dlm_control
 from diffusion_lm_nb.corpora import load_corpus
 from diffusion_lm_nb.data import pad_batch
 from diffusion_lm_nb.guidance import ClassifierGuidance
 from diffusion_lm_nb.classifiers import JointClassifier
-from diffusion_lm_nb.oracles import ORACLES
-from diffusion_lm_nb.reproduction import part_scores, success_rows
+from diffusion_lm_nb.metrics import part_scores, success_rows
 
 EAGLE = (
     '(S (NP (DET The) (PROPN Eagle)) (VP (AUX is) (NP (NP (DET a) (NOUN pub)) (PP (ADP near) (NP'
