@@ -1149,6 +1149,8 @@ d = { 'settings': {'branch': 'main', 'doc_baseurl': '/', 'doc_host': '', 'git_ur
                                                                                           'diffusion_lm_nb/reproduction.py'),
                                               'diffusion_lm_nb.reproduction.SpansTask.from_target': ( 'reproduction.html#spanstask.from_target',
                                                                                                       'diffusion_lm_nb/reproduction.py'),
+                                              'diffusion_lm_nb.reproduction.SpansTask.inside': ( 'reproduction.html#spanstask.inside',
+                                                                                                 'diffusion_lm_nb/reproduction.py'),
                                               'diffusion_lm_nb.reproduction.Task': ( 'reproduction.html#task',
                                                                                      'diffusion_lm_nb/reproduction.py'),
                                               'diffusion_lm_nb.reproduction.Task.from_target': ( 'reproduction.html#task.from_target',

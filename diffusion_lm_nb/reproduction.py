@@ -102,16 +102,22 @@ class SpansTask(Task):
     "Spans with labels; words are counted from 0, START is none."
     name, form, keys = 'spans', '{"spans": [[3, 5, "PP"]]}', ('spans',)
     control = SyntaxSpan
+    def inside(self, span, target): # [first, last, label]; the released row
+        "The span's control; BadInput if it lies outside the words."
+        first, last, label = span
+        words = real_words(target)
+        if words is None or not isinstance(last, int) or last < len(words):
+            return SyntaxSpan(*span)
+        tokens = [w for w in target['words_'] if w not in ('START', 'END')]
+        if last >= len(tokens) or first >= len(words):
+            there = f'lies outside the {len(words)} words'
+            raise BadInput(f'the span {first} to {last} {there}')
+        return SyntaxSpan(first, len(words) - 1, label)
     def from_target(self, target):
         value = self.value(target)
         if not (isinstance(value, list) and value): raise self.wrong(target)
         if not all(isinstance(x, list) and len(x) == 3 for x in value): raise self.wrong(target)
-        spans, words = [SyntaxSpan(*x) for x in value], real_words(target)
-        for s in spans:
-            if words is not None and s.last >= len(words):
-                there = f'lies outside the {len(words)} words'
-                raise BadInput(f'the span {s.first} to {s.last} {there}')
-        return joined(spans)
+        return joined([self.inside(x, target) for x in value])
 
 # %% ../nbs/16_reproduction.ipynb #5a753789
 TASK_OF = {t.name: t() for t in Task.__subclasses__()}
