@@ -1158,6 +1158,7 @@ d = { 'settings': {'branch': 'main', 'doc_baseurl': '/', 'doc_host': '', 'git_ur
                                         'diffusion_lm_nb.report.row_name': ('f_report.html#row_name', 'diffusion_lm_nb/report.py'),
                                         'diffusion_lm_nb.report.sample_list': ('f_report.html#sample_list', 'diffusion_lm_nb/report.py'),
                                         'diffusion_lm_nb.report.shown': ('f_report.html#shown', 'diffusion_lm_nb/report.py'),
+                                        'diffusion_lm_nb.report.span_chart': ('f_report.html#span_chart', 'diffusion_lm_nb/report.py'),
                                         'diffusion_lm_nb.report.table_row': ('f_report.html#table_row', 'diffusion_lm_nb/report.py'),
                                         'diffusion_lm_nb.report.used_columns': ('f_report.html#used_columns', 'diffusion_lm_nb/report.py')},
             'diffusion_lm_nb.reproduction': { 'diffusion_lm_nb.reproduction.LengthTask': ( 'reproduction.html#lengthtask',

@@ -404,7 +404,7 @@ def bench_device(device, model, quick, pairs): # options of `bench` -> peaks, di
 
 # %% ../nbs/G_bench.ipynb #cdda71b1
 def measure_parts(out, lm, peaks, parts, reference, quick, training, guided): # guided: for its part
-    "Measure the parts of a benchmark, each an object in `out`; both last ones are dicts of options."
+    "Measure the parts of a benchmark, each an object in `out`; the last two are dicts of options."
     device, model, n = lm.device.type, out['model'], 2 if quick else 10
     if 'train' in parts: out |= training_part(lm, device, peaks, **training)
     if 'guided' in parts:
