@@ -1,4 +1,4 @@
-"""Training, classifiers, the full protocol and the benchmark on a GPU, in one go or in slices; chapter 18 says what for.
+"""Training, classifiers, the full protocol and the benchmark on a GPU, in one go or in slices; chapter 18b says what for.
 
 At home, where the corpora are:     dlm-pack e2e-labelled --out e2e.safetensors
 On the machine with the GPU:        python scripts/gpu.py all --data e2e.safetensors --out OUT --minutes 50
@@ -66,9 +66,8 @@ from diffusion_lm_nb.data import Batches
 from diffusion_lm_nb.denoiser import DiffusionLM
 from diffusion_lm_nb.classifiers import NoisyClassifier
 from diffusion_lm_nb.likelihood import likelihood
-from diffusion_lm_nb.scale import (
-    device_name, fit_sharded, growth, make_packed, random_texts, read_size, sized, write_task,
-)
+from diffusion_lm_nb.scale import device_name, make_packed, random_texts, read_size, sized
+from diffusion_lm_nb.parallel import fit_sharded, growth, write_task
 from diffusion_lm_nb.commands import dlm_bench
 from diffusion_lm_nb.checkpoints import save_model
 from diffusion_lm_nb.loss import keyed_generator

@@ -28,7 +28,8 @@ from diffusion_lm_nb.language_models import exchange
 from diffusion_lm_nb.likelihood import likelihood
 from diffusion_lm_nb.loss import SMALL, keyed_generator
 from diffusion_lm_nb.reproduction import target_control
-from diffusion_lm_nb.scale import GraphSteps, Loop, PackedTexts, make_packed, write_task
+from diffusion_lm_nb.scale import GraphSteps, Loop, PackedTexts, make_packed
+from diffusion_lm_nb.parallel import write_task
 from diffusion_lm_nb.syntax import SyntaxSpan
 from diffusion_lm_nb.training import fit
 

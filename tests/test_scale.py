@@ -14,10 +14,10 @@ from diffusion_lm_nb.denoiser import DiffusionLM
 from diffusion_lm_nb.guidance import ClassifierGuidance
 from diffusion_lm_nb.classifiers import NoisyClassifier
 from diffusion_lm_nb.scale import (
-    LOOPS, Loop, PackedTexts, ReleasedGuide, kept_bytes, make_packed, make_steps, matrix_peak,
-    merge_rows, our_texts, pass_flops, random_texts, released_texts, sized, step_flops,
-    write_task,
+    LOOPS, Loop, PackedTexts, ReleasedGuide, make_packed, make_steps, matrix_peak, our_texts,
+    pass_flops, random_texts, released_texts, sized, step_flops,
 )
+from diffusion_lm_nb.parallel import kept_bytes, merge_rows, write_task
 from diffusion_lm_nb.commands import dlm_bench
 from diffusion_lm_nb.loss import TINY, keyed_generator
 from diffusion_lm_nb.training import fit
@@ -364,7 +364,8 @@ import torch; torch.set_num_threads(1)
 from diffusion_lm_nb.commands import PRESETS, dlm_control
 from diffusion_lm_nb.checkpoints import save_model
 from diffusion_lm_nb.corpora import load_corpus
-from diffusion_lm_nb.scale import make_packed, merge_rows
+from diffusion_lm_nb.parallel import merge_rows
+from diffusion_lm_nb.scale import make_packed
 from diffusion_lm_nb.loss import TINY
 from diffusion_lm_nb.training import fit
 import accelerate
@@ -479,7 +480,8 @@ from diffusion_lm_nb.controls import Length
 from diffusion_lm_nb.commands import PRESETS
 from diffusion_lm_nb.corpora import load_corpus
 from diffusion_lm_nb.denoiser import DiffusionLM
-from diffusion_lm_nb.scale import fit_sharded, make_packed
+from diffusion_lm_nb.parallel import fit_sharded
+from diffusion_lm_nb.scale import make_packed
 from diffusion_lm_nb.loss import TINY
 from diffusion_lm_nb.training import fit
 out, r, R = Path(sys.argv[1]), int(os.environ.get('RANK', 0)), int(os.environ.get('WORLD_SIZE', 1))
