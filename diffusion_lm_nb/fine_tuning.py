@@ -168,13 +168,12 @@ def pick_one(items, gen): # list; CPU generator
     "One of the items, at random."
     return items[int(torch.randint(len(items), (), generator=gen))]
 
-# %% ../nbs/14b_fine_tuning.ipynb #24f8e8f4
+# %% ../nbs/14b_fine_tuning.ipynb #114b5064
 def random_gap(words, gen): # list of str; CPU generator -> `Infill`
     "The text with one to ten words hidden."
     n = 1 + pick_one(range(min(10, len(words))), gen)
     i = pick_one(range(len(words) - n + 1), gen)
-    sized = torch.rand((), generator=gen) < .5 # half of the gaps give their size
-    return Infill(words[:i], words[i + n:], n if sized else None)
+    return Infill(words[:i], words[i + n:], n if torch.rand((), generator=gen) < .5 else None)
 
 # %% ../nbs/14b_fine_tuning.ipynb #696b4a96
 def gold_control(task, e, gen): # a name of FT_TASKS; an `Annotated`; CPU generator
@@ -255,8 +254,7 @@ class FT(StreamWriter):
     "Fine-tuning. FT-sample draws; FT-search writes the best text of a beam, the same n times."
     name, tasks = 'ft-sample', SINGLE
     limits = 'a model was fitted to each control, none to several at once; ft-poe multiplies two'
-    def stream(self, control):
-        return self.lm.stream(control)
+    def stream(self, control): return self.lm.stream(control)
 
 # %% ../nbs/14b_fine_tuning.ipynb #5633b785
 class Product(WrappedStream):
