@@ -4,7 +4,7 @@ __version__ = "0.1.0"
 from .files import BadInput
 from .denoiser import DiffusionLM
 from . import training, sampling, likelihood, guidance, controls, syntax, oracles, teacher
-from . import language_models, baselines, infilling
+from . import language_models, baselines, fine_tuning, prefix_classifiers, plug_and_play, infilling
 from .guidance import Control
 from .controls import SemanticContent, Length
 from .gaps import Infill

@@ -30,9 +30,10 @@ from .syntax import PartsOfSpeech, SYNTAX_KINDS, SYNTAX_PRESETS, SyntaxSpan
 from .syntax import SyntaxTree, TASKS
 from .teacher import ORACLE_KINDS, ORACLE_PRESETS, make_judge
 from .language_models import BART, BERT, LM_KINDS, LM_PRESETS, XLM
-from .baselines import BASELINE_KINDS, BASELINE_PRESETS, CodeLM, FT, FTPoE, FUDGE
-from .baselines import FineTuned, GeDi, PPLM, PrefixClassifier, XLMWriter
-from .baselines import labelled_corpus
+from .fine_tuning import FT, FTPoE, FineTuned, labelled_corpus
+from .prefix_classifiers import FUDGE, PrefixClassifier
+from .plug_and_play import BASELINE_KINDS, BASELINE_PRESETS, CodeLM, GeDi, PPLM
+from .plug_and_play import XLMWriter
 from .infilling import ARWriter, ByModel, Cold, Delorean, INFILL_KINDS
 from .infilling import INFILL_METHODS, INFILL_PRESETS, LeftWriter, frequent_words
 from .infilling import hidden_words, infill_by

@@ -17,8 +17,9 @@ from .training import fitting_texts
 from .loss import self_condition_now, stratified_timesteps
 from .training import text_batches
 from .gaps import Infill
-from .baselines import FT_MODEL, FT_RUN, FT_TINY, TINY_RUN
-from .baselines import Stream, Writer, draw, gap_start, sample_stream
+from .baselines import Stream, Writer, draw, sample_stream
+from .fine_tuning import gap_start
+from .plug_and_play import FT_MODEL, FT_RUN, FT_TINY, TINY_RUN
 
 # %% ../nbs/15_infilling.ipynb #d4f85ff6
 def hidden_words(

@@ -6,7 +6,6 @@ __all__ = ['SAME', 'check_row', 'check_whole', 'merge_rows', 'own_guide', 'write
            'growth']
 
 # %% ../nbs/18b_parallel.ipynb #23e85ede
-from dataclasses import replace
 from pathlib import Path
 import json, torch
 from torch import nn

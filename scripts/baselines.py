@@ -1,4 +1,4 @@
-"""Sweeps the settings of the baselines (chapter 14) on valid data: one row a setting, into results/baselines_sweep.json. A run that was cut off goes on.
+"""Sweeps the settings of the baselines (chapters 14 to 14d) on valid data: one row a setting, into results/baselines_sweep.json. A run that was cut off goes on.
 
     DLM_DATA=... OMP_NUM_THREADS=1 python scripts/baselines.py [METHOD ...]        # all: about 40 minutes on one core
 

@@ -14,10 +14,12 @@ from diffusion_lm_nb import (
     SyntaxTree,
 )
 from diffusion_lm_nb import baselines
-from diffusion_lm_nb.baselines import (
-    FT, FTPoE, FT_TASKS, FUDGE, FudgeStream, GeDi, PPLM, Product, Stream, XLMWriter, beam_search,
-    control_tokens, draw, labelled_corpus, make_ft, make_fudge, make_gedi, sample_stream,
+from diffusion_lm_nb.baselines import Stream, beam_search, draw, sample_stream
+from diffusion_lm_nb.fine_tuning import (
+    FT, FTPoE, FT_TASKS, Product, control_tokens, labelled_corpus, make_ft,
 )
+from diffusion_lm_nb.prefix_classifiers import FUDGE, FudgeStream, make_fudge
+from diffusion_lm_nb.plug_and_play import GeDi, PPLM, XLMWriter, make_gedi
 from diffusion_lm_nb.infilling import ARWriter, ByModel, Cold, Delorean, LeftWriter
 from diffusion_lm_nb.commands import BASELINES, INFILLERS, MAKERS, TUNED, make_baseline
 from diffusion_lm_nb.files import read_rows
