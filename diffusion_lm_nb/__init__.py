@@ -4,7 +4,7 @@ __version__ = "0.1.0"
 from .files import BadInput
 from .denoiser import DiffusionLM
 from . import training, sampling, likelihood, guidance, controls, syntax, oracles
-from . import language_models, baselines, infilling
+from . import language_models, mask_filling, baselines, infilling, gradient_decoding
 from .guidance import Control
 from .controls import SemanticContent, Length, Infill
 from .syntax import PartsOfSpeech, SyntaxTree, SyntaxSpan

@@ -28,13 +28,15 @@ from .controls import CONTROL_KINDS, CONTROL_PRESETS, Length, SemanticContent
 from .syntax import PartsOfSpeech, SYNTAX_KINDS, SYNTAX_PRESETS, SyntaxSpan
 from .syntax import SyntaxTree, TASKS
 from .oracles import ORACLE_KINDS, ORACLE_PRESETS, make_judge
-from .language_models import BART, BERT, LM_KINDS, LM_PRESETS, XLM
+from .language_models import BERT, LM_KINDS, LM_PRESETS, XLM
+from .mask_filling import BART, BART_KINDS, BART_PRESETS
 from .baselines import BASELINE_KINDS, BASELINE_PRESETS, CodeLM, FT, FTPoE, FUDGE
 from .baselines import FineTuned, GeDi, PPLM, PrefixClassifier, XLMWriter
 from .baselines import labelled_corpus
-from .infilling import ARWriter, ByModel, Cold, Delorean, INFILL_KINDS
-from .infilling import INFILL_METHODS, INFILL_PRESETS, LeftWriter, frequent_words
-from .infilling import hidden_words, infill_by
+from .infilling import ARWriter, ByModel, INFILL_KINDS, INFILL_METHODS
+from .infilling import INFILL_PRESETS, LeftWriter, frequent_words, hidden_words
+from .infilling import infill_by
+from .gradient_decoding import Cold, Delorean
 from .reproduction import METHODS, PROTOCOLS, check_row, evaluate_rows, fit_ngram
 from .reproduction import guide_for, infill_row, landmarks, read_items
 from .reproduction import read_targets, run_job, run_targets, run_writer
@@ -65,14 +67,14 @@ def plot_log(log, # rows of `fit`
 
 # %% ../nbs/H_commands.ipynb #8bb82bd4
 KINDS = (
-    MODEL_KINDS | CONTROL_KINDS | SYNTAX_KINDS | ORACLE_KINDS | LM_KINDS | BASELINE_KINDS
-    | INFILL_KINDS
+    MODEL_KINDS | CONTROL_KINDS | SYNTAX_KINDS | ORACLE_KINDS | LM_KINDS | BART_KINDS
+    | BASELINE_KINDS | INFILL_KINDS
 )
 
 # %% ../nbs/H_commands.ipynb #4cb8b585
 PRESETS = (
     MODEL_PRESETS | CONTROL_PRESETS | SYNTAX_PRESETS | ORACLE_PRESETS | LM_PRESETS
-    | BASELINE_PRESETS | INFILL_PRESETS
+    | BART_PRESETS | BASELINE_PRESETS | INFILL_PRESETS
 )
 
 # %% ../nbs/H_commands.ipynb #0047220a

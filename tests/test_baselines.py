@@ -18,7 +18,8 @@ from diffusion_lm_nb.baselines import (
     FT, FTPoE, FT_TASKS, FUDGE, FudgeStream, GeDi, PPLM, Product, Stream, XLMWriter, beam_search,
     control_tokens, draw, labelled_corpus, make_ft, make_fudge, make_gedi, sample_stream,
 )
-from diffusion_lm_nb.infilling import ARWriter, ByModel, Cold, Delorean, LeftWriter
+from diffusion_lm_nb.infilling import ARWriter, ByModel, LeftWriter
+from diffusion_lm_nb.gradient_decoding import Cold, Delorean
 from diffusion_lm_nb.commands import BASELINES, INFILLERS, MAKERS, TUNED, make_baseline
 from diffusion_lm_nb.files import read_rows
 from diffusion_lm_nb.syntax import LABELS, TASKS, UPOS, read_tree, tree_spans
@@ -26,7 +27,8 @@ from diffusion_lm_nb.commands import dlm_control, dlm_infill
 from diffusion_lm_nb.grammar import Grammar
 from diffusion_lm_nb.corpora import load_corpus
 from diffusion_lm_nb.data import MAX_WORDS, SPECIALS, pad_batch
-from diffusion_lm_nb.language_models import BART, BERT, XLM
+from diffusion_lm_nb.language_models import BERT, XLM
+from diffusion_lm_nb.mask_filling import BART
 from diffusion_lm_nb.commands import reproduce
 from diffusion_lm_nb.training import fit, keyed_generator, make_ar
 from diffusion_lm_nb.commands import KINDS, PRESETS
