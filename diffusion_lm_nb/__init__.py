@@ -4,7 +4,8 @@ __version__ = "0.1.0"
 from .files import BadInput
 from .denoiser import DiffusionLM
 from . import training, sampling, likelihood, guidance, controls, syntax, oracles, teacher
-from . import language_models, baselines, fine_tuning, prefix_classifiers, plug_and_play, infilling
+from . import language_models, mask_filling, baselines, fine_tuning, prefix_classifiers
+from . import plug_and_play, infilling, gradient_decoding
 from .guidance import Control
 from .controls import SemanticContent, Length
 from .gaps import Infill

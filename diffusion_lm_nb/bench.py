@@ -21,12 +21,12 @@ from .loss import keyed_generator
 from .solvers import make_solver
 from .sampling import load_model
 from .classifiers import NoisyClassifier
-from .controls import SemanticContent, distinct
+from .controls import distinct, SemanticContent
 from .reproduction import PAPER_GUIDANCE
 from .metrics import fluency
-from .scale import LOOPS, Loop, ReleasedGuide, bf16_pays, device_name, finished
-from .scale import make_steps, our_texts, peaks_of, race, random_texts, read_size
-from .scale import released_texts, sized, spread, time_steps
+from .scale import bf16_pays, device_name, finished, Loop, LOOPS, make_steps
+from .scale import our_texts, peaks_of, race, random_texts, read_size, released_texts
+from .scale import ReleasedGuide, sized, spread, time_steps
 
 # %% ../nbs/G_bench.ipynb #1fe9ae95
 def small_classifier(lm, model): # `DiffusionLM`; its name

@@ -15,29 +15,29 @@ from dataclasses import asdict, replace
 from functools import partial
 from pathlib import Path
 import torch
-from .files import BadInput, RowFile, bar, command, positive, read_lines, read_rows
-from .files import read_shard, write_atomic
+from .files import BadInput, bar, command, positive, read_lines, read_rows
+from .files import read_shard, RowFile, write_atomic
 from .corpora import CORPORA, load_corpus, pack_corpus
 from .checkpoints import begin_run, check_checkpoint, find_trained, save_model
 from .data import MAX_WORDS
 from .loss import MODEL_PRESETS
-from .training import ARTransformer, MODEL_KINDS, check_shares, fit
-from .training import make_accelerator
+from .training import ARTransformer, check_shares, fit, make_accelerator, MODEL_KINDS
 from .sampling import load_model
 from .likelihood import likelihood
 from .controls import CONTROL_KINDS, CONTROL_PRESETS, Length, SemanticContent
 from .syntax import PartsOfSpeech, SYNTAX_KINDS, SYNTAX_PRESETS, SyntaxSpan
 from .syntax import SyntaxTree, TASKS
-from .teacher import ORACLE_KINDS, ORACLE_PRESETS, make_judge
-from .language_models import BART, BERT, LM_KINDS, LM_PRESETS, XLM
-from .fine_tuning import FT, FTPoE, FineTuned, labelled_corpus
+from .teacher import make_judge, ORACLE_KINDS, ORACLE_PRESETS
+from .language_models import BERT, LM_KINDS, LM_PRESETS, XLM
+from .mask_filling import BART, BART_KINDS, BART_PRESETS
+from .fine_tuning import FineTuned, FT, FTPoE, labelled_corpus
 from .prefix_classifiers import FUDGE, PrefixClassifier
 from .plug_and_play import BASELINE_KINDS, BASELINE_PRESETS, CodeLM, GeDi, PPLM
 from .plug_and_play import XLMWriter
-from .infilling import ARWriter, ByModel, Cold, Delorean, INFILL_KINDS
-from .infilling import INFILL_METHODS, INFILL_PRESETS, LeftWriter, frequent_words
-from .infilling import hidden_words, infill_by
-from .reproduction import METHODS, PROTOCOLS, guide_for, infill_row, read_items
+from .infilling import ARWriter, ByModel, frequent_words, hidden_words, infill_by
+from .infilling import INFILL_KINDS, INFILL_METHODS, INFILL_PRESETS, LeftWriter
+from .gradient_decoding import Cold, Delorean
+from .reproduction import guide_for, infill_row, METHODS, PROTOCOLS, read_items
 from .reproduction import read_targets, run_job, run_targets, run_writer
 from .reproduction import shipped_targets, target_control
 from .metrics import check_row, evaluate_rows, fit_ngram, landmarks
@@ -67,14 +67,14 @@ def plot_log(log, # rows of `fit`
 
 # %% ../nbs/H_commands.ipynb #8bb82bd4
 KINDS = (
-    MODEL_KINDS | CONTROL_KINDS | SYNTAX_KINDS | ORACLE_KINDS | LM_KINDS | BASELINE_KINDS
-    | INFILL_KINDS
+    MODEL_KINDS | CONTROL_KINDS | SYNTAX_KINDS | ORACLE_KINDS | LM_KINDS | BART_KINDS
+    | BASELINE_KINDS | INFILL_KINDS
 )
 
 # %% ../nbs/H_commands.ipynb #4cb8b585
 PRESETS = (
     MODEL_PRESETS | CONTROL_PRESETS | SYNTAX_PRESETS | ORACLE_PRESETS | LM_PRESETS
-    | BASELINE_PRESETS | INFILL_PRESETS
+    | BART_PRESETS | BASELINE_PRESETS | INFILL_PRESETS
 )
 
 # %% ../nbs/H_commands.ipynb #0047220a

@@ -21,9 +21,8 @@ from .training import ARTransformer, fitting_texts
 from .guidance import parts_of
 from .controls import Length, SemanticContent
 from .gaps import Infill
-from .trees import LABELS, UPOS
+from .trees import LABELS, read_tree, tree_spans, UPOS
 from .syntax import PartsOfSpeech, SyntaxSpan, SyntaxTree, TASKS
-from .trees import read_tree, tree_spans
 from .oracles import with_labels
 from .language_models import example_batches
 from .baselines import Stream, StreamWriter, WrappedStream

@@ -2,22 +2,19 @@
 
 # %% auto #0
 __all__ = ['INFILL_METHODS', 'INFILL_PRESETS', 'INFILL_KINDS', 'hidden_words', 'LeftOnly', 'infill_by', 'frequent_words', 'Gaps',
-           'LeftWriter', 'ARWriter', 'gap_mask', 'GapLM', 'make_gaps', 'ByModel', 'Soft', 'Cold', 'Delorean']
+           'LeftWriter', 'ARWriter', 'gap_mask', 'GapLM', 'make_gaps', 'ByModel']
 
 # %% ../nbs/15_infilling.ipynb #74561566
-import math
 import torch, torch.nn.functional as F
 from fastcore.basics import patch
 from .files import BadInput
 from .data import MAX_WORDS
 from .forward import q_sample
 from .denoiser import DiffusionLM
-from .loss import Preset, keyed_generator
-from .training import fitting_texts
-from .loss import self_condition_now, stratified_timesteps
-from .training import text_batches
+from .loss import keyed_generator, Preset, self_condition_now, stratified_timesteps
+from .training import fitting_texts, text_batches
 from .gaps import Infill
-from .baselines import Stream, Writer, draw, sample_stream
+from .baselines import draw, sample_stream, Stream, Writer
 from .fine_tuning import gap_start
 from .plug_and_play import FT_MODEL, FT_RUN, FT_TINY, TINY_RUN
 
@@ -257,181 +254,3 @@ def to_size(self: ByModel, words, sizes, gen): # None for a gap; None for an ope
             if len(text) == len(words) - len(sizes) + sum(sizes):
                 return text
     return self.lm.write(words, sizes, gen)
-
-# %% ../nbs/15_infilling.ipynb #8c304acf
-class Soft(Gaps):
-    "What COLD and DELOREAN share: a left-to-right model that reads a gap of logits."
-    def __init__(self, lm): # has `vocab` and `net`
-        self.lm, self.vocab = lm.requires_grad_(False), lm.vocab
-        self.E = lm.net.get_input_embeddings().weight
-    def sides(self, infill): # -> left words, right words, ids of START left, ids of right END, size
-        "The two sides of its one gap; BadInput if the text is too long."
-        left, right, n = self.one_gap(infill)
-        self.sizes(infill)
-        v, most = self.vocab, self.lm.net.config.n_positions - 2
-        if len(left) + n + len(right) > most:
-            raise BadInput(f'a text of {len(left) + n + len(right)} words is too long; the model '
-                           f'holds {most}: {infill.text[:80]}')
-        before = torch.tensor([v.start, *map(v.known, left)], device=self.E.device)
-        behind = torch.tensor([*map(v.known, right), v.end], device=self.E.device)
-        return left, right, before, behind, n
-    def reads(self, left, y, right): # ids; (rows, n, vocab) word probabilities; ids
-        "The model's logits after each token, `(rows, len(left) + n + len(right), vocab)`."
-        side = lambda ids: self.E[ids].expand(len(y), -1, -1)
-        vectors = torch.cat([side(left), y @ self.E, side(right)], 1)
-        return self.lm.net(inputs_embeds=vectors).logits.float()
-    def words_only(self, logits):
-        "The logits, with no chance for a token that is no word."
-        v = self.vocab
-        specials = torch.tensor([v.start, v.end, v.unk, v.pad], device=logits.device)
-        return logits.index_fill(-1, specials, -1e4)
-    def right_nats(self, logits, right): # as `reads` gives them; ids -> (rows,)
-        "Mean nats of the tokens on the right side."
-        logits = logits[:, -len(right) - 1:-1].transpose(1, 2)
-        target = right.expand(len(logits), -1)
-        return F.cross_entropy(logits, target, reduction='none').mean(1)
-
-# %% ../nbs/15_infilling.ipynb #52a00424
-class Cold(Soft):
-    "COLD (Qin et al. 2022): Langevin dynamics on the logits of the gap, then rounding to words."
-    name = 'cold'
-    def __init__(
-        self,
-        lm, # has `vocab` and `net`
-        iterations=2000,
-        step=.1, # learning rate of Adam
-        constraint=.5, # β
-        overlap=.05, # weight of the words in common
-        top=2, # most probable words of the model that count
-        noise=((.025, 1.), (.25, .5), (.5, .1), (.75, .05), (1., .01)), # (until which share, size)
-    ):
-        super().__init__(lm)
-        self.iterations, self.lr, self.constraint = iterations, step, constraint
-        self.overlap, self.top, self.noise = overlap, top, noise
-
-# %% ../nbs/15_infilling.ipynb #0f165002
-@patch
-def fluency(self: Cold, y, left, right): # -> (rows,)
-    "Cross-entropy between the model's `top` words and the soft gap, nats per word."
-    at, n, logp = len(left) - 1, y.shape[1], y.log_softmax(-1)
-    with torch.no_grad():
-        words = F.one_hot(y.argmax(-1), y.shape[-1]).float()
-        logits = self.words_only(self.reads(left, words, right)[:, at:at + n])
-        least = logits.topk(self.top).values[..., -1:]
-        p = logits.masked_fill(logits < least, -torch.inf).softmax(-1)
-    return -(p * logp).sum((1, 2)) / n
-
-# %% ../nbs/15_infilling.ipynb #de582dcf
-@patch
-def context_fit(self: Cold, y, left, right, common): # -> (rows,)
-    "Nats per token of the right side, less the reward for words in common."
-    sharp = y.detach() / .3 - y.detach() + y # sharper words, the gradient of y itself
-    nats = self.right_nats(self.reads(left, sharp.softmax(-1), right), right)
-    if len(common):
-        chance = y.log_softmax(-1)[..., common].logsumexp(1)
-        nats = nats - self.overlap * chance.mean(-1)
-    return nats
-
-# %% ../nbs/15_infilling.ipynb #34756a50
-@patch
-def energy(self: Cold, y, left, right, common): # (rows, n, vocab) logits; ids; ids; ids -> (rows,)
-    "(1 − β)·fluency + β·fit; `common` are the words that only the right side has."
-    β = self.constraint
-    return (1 - β) * self.fluency(y, left, right) + β * self.context_fit(y, left, right, common)
-
-# %% ../nbs/15_infilling.ipynb #33d084ce
-@patch
-@torch.no_grad()
-def first_guess(self: Cold, words, left, right, n, gens): # left words; ids; ids; size
-    "The model's logits `(rows, n, vocab)`, for words that it writes without the right side."
-    texts = LeftWriter(self.lm).write_one(Infill(words, [], n), gens)
-    ids = torch.tensor([self.vocab.encode(t[len(words):])[1:-1] for t in texts])
-    y = F.one_hot(ids.to(self.E.device), len(self.vocab)).float()
-    return self.words_only(self.reads(left, y, right)[:, len(words):len(words) + n])
-
-# %% ../nbs/15_infilling.ipynb #3fa16009
-@patch
-@torch.no_grad()
-def rounded(self: Cold, left, y): # ids; (rows, n, vocab) logits -> word lists
-    "From left to right: of the model's `top` words, the one with the highest logit."
-    stream, out = Stream(self.lm, left.tolist()), []
-    stream.keep([0] * len(y))
-    for logits in y.unbind(1):
-        logp = stream.logp.clone()
-        logp[:, self.vocab.end] = -torch.inf
-        ids = logp.topk(self.top).indices
-        best = logits.gather(1, ids).argmax(1, keepdim=True)
-        out.append(ids.gather(1, best)[:, 0])
-        stream.read(out[-1])
-    return [self.spell(ids) for ids in torch.stack(out, 1).tolist()]
-
-# %% ../nbs/15_infilling.ipynb #e3cdc7f4
-@patch
-def write_one(self: Cold, control, gens):
-    "The texts of one target, by Langevin dynamics."
-    left_words, right_words, left, right, n = self.sides(control)
-    common = sorted({*right.tolist()[:-1]} - {*left.tolist()})
-    common = torch.tensor(common, dtype=torch.long, device=left.device)
-    y = self.first_guess(left_words, left, right, n, gens)
-    ε = torch.zeros_like(y, requires_grad=True)
-    adam = torch.optim.Adam([ε], lr=self.lr)
-    for i in range(self.iterations):
-        with torch.enable_grad():
-            ε.grad, = torch.autograd.grad(self.energy(y + ε, left, right, common).sum(), ε)
-        adam.step()
-        size = next(s for share, s in self.noise if i < share * self.iterations)
-        ξ = torch.stack([torch.randn(y.shape[1:], generator=g) for g in gens])
-        y = y + size * ξ.to(y.device)
-    words = self.rounded(left, (y + ε).detach())
-    return [[*left_words, *w, *right_words] for w in words]
-
-# %% ../nbs/15_infilling.ipynb #723568fe
-class Delorean(Soft):
-    "DELOREAN (Qin et al. 2020): nothing is drawn; text k is what the k-th pass from the end left."
-    name = 'delorean'
-    def __init__(
-        self,
-        lm, # has `vocab` and `net`
-        passes=20, # backward and forward passes
-        inner=20, # gradient steps of each backward pass
-        step=3e-4, # length of a step, as a share of the norm of the logits
-        mix=.88, # ρ, the share of the forward pass
-    ):
-        super().__init__(lm)
-        self.passes, self.inner, self.lr, self.mix = passes, inner, step, mix
-    def forward_pass(self, left, n, y=None): # ids; words; logits of the backward pass, or None
-        "Logits `(1, n, vocab)`, position by position; mixed with y if it is given."
-        out, past, x = [], None, self.E[left][None]
-        for i in range(n):
-            o = self.lm.net(inputs_embeds=x, past_key_values=past, use_cache=True)
-            past, logits = o.past_key_values, o.logits[:, -1:].float()
-            if y is not None:
-                logits = self.mix * logits + (1 - self.mix) * y[:, i:i + 1]
-            out.append(logits)
-            sharp = self.words_only(logits) / (.01 if y is None else .1)
-            x = sharp.softmax(-1) @ self.E
-        return torch.cat(out, 1)
-
-# %% ../nbs/15_infilling.ipynb #7404d0d5
-@patch
-def backward_pass(self: Delorean, left, y, right): # ids; (1, n, vocab) logits; ids -> like y
-    "The logits, moved by gradients of the right side's likelihood."
-    for _ in range(self.inner):
-        with torch.enable_grad():
-            y = y.detach().requires_grad_()
-            logits = self.reads(left, self.words_only(y).softmax(-1), right)
-            g, = torch.autograd.grad(self.right_nats(logits, right).sum(), y)
-        y = y.detach() - self.lr * y.detach().norm() * g / (g.norm() + 1e-15)
-    return y
-
-# %% ../nbs/15_infilling.ipynb #fcf19543
-@patch
-@torch.no_grad()
-def write_one(self: Delorean, control, gens):
-    left_words, right_words, left, right, n = self.sides(control)
-    y, texts = self.forward_pass(left, n), []
-    for _ in range(self.passes):
-        y = self.forward_pass(left, n, self.backward_pass(left, y, right))
-        ids = self.words_only(y)[0].argmax(-1).tolist()
-        texts.append([*left_words, *self.spell(ids), *right_words])
-    return [texts[-1 - k % len(texts)] for k in range(len(gens))]

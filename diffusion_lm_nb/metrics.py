@@ -17,12 +17,12 @@ from .checkpoints import weights_home
 from .data import MAX_WORDS, Vocab
 from .loss import keyed_generator
 from .guidance import parts_of
-from .controls import Length, SemanticContent, contains, distinct
+from .controls import contains, distinct, Length, SemanticContent
 from .gaps import Infill
-from .syntax import PartsOfSpeech, Syntactic, SyntaxTree, split_task
+from .syntax import PartsOfSpeech, split_task, Syntactic, SyntaxTree
 from .teacher import lm_score, make_judge
-from .reproduction import TASK_OF, are_strings, pick, read_targets
-from .reproduction import shipped_targets, target_control
+from .reproduction import are_strings, pick, read_targets, shipped_targets
+from .reproduction import target_control, TASK_OF
 
 # %% ../nbs/16b_metrics.ipynb #cdf47311
 def self_bleu(texts, most=200, seed=0): # texts: word lists -> 0 to 1

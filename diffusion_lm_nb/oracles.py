@@ -19,12 +19,11 @@ from .corpora import Annotated
 from .checkpoints import Pretrained
 from .data import Batches, SPECIALS, Vocab
 from .denoiser import Block
-from .loss import Preset, keyed_generator
-from .trees import UPOS, gold_chart
-from .syntax import SyntaxHead, example_chart, frequent_labels
-from .trees import read_tree, span_marginals, spans_tree
-from .syntax import make_syntax, syntax_loss
-from .trees import tree_spans, tree_text
+from .loss import keyed_generator, Preset
+from .trees import gold_chart, read_tree, span_marginals, spans_tree, tree_spans
+from .trees import tree_text, UPOS
+from .syntax import example_chart, frequent_labels, make_syntax, syntax_loss
+from .syntax import SyntaxHead
 
 # %% ../nbs/12_oracles.ipynb #8951095e
 @cache

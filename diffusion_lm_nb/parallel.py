@@ -9,15 +9,14 @@ __all__ = ['SAME', 'check_row', 'check_whole', 'merge_rows', 'own_guide', 'write
 from pathlib import Path
 import json, torch
 from torch import nn
-from .files import BadInput, RowFile, read_rows, write_atomic
+from .files import BadInput, read_rows, RowFile, write_atomic
 from .data import SPECIALS
 from .denoiser import DiffusionLM
 from .loss import keyed_generator, learning_rate
 from .training import check_shares, send
 from .guidance import parts_of
 from .syntax import Syntactic, syntax_classifier
-from .reproduction import guide_for, pick, read_targets, run_targets
-from .reproduction import shipped_targets
+from .reproduction import guide_for, pick, read_targets, run_targets, shipped_targets
 from .scale import bf16_pays, device_name, finished, peaks_of, step_flops
 
 # %% ../nbs/18b_parallel.ipynb #ec77dbb7

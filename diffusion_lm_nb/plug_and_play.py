@@ -18,8 +18,8 @@ from .guidance import parts_of
 from .controls import Length, SemanticContent
 from .language_models import example_batches
 from .baselines import Stream, StreamWriter, WrappedStream, Writer
-from .fine_tuning import FineTuned, MARKS, make_ft
-from .fine_tuning import pick_one, same_words, stated_pairs
+from .fine_tuning import FineTuned, make_ft, MARKS, pick_one, same_words
+from .fine_tuning import stated_pairs
 from .prefix_classifiers import make_fudge
 
 # %% ../nbs/14d_plug_and_play.ipynb #107ea456

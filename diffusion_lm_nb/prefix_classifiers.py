@@ -16,12 +16,12 @@ from .data import Batches, MAX_WORDS, Vocab
 from .loss import keyed_generator
 from .training import fitting_texts
 from .guidance import parts_of
-from .controls import Length, SemanticContent, semantic_labels
+from .controls import Length, semantic_labels, SemanticContent
 from .trees import LABELS, UPOS
 from .syntax import PartsOfSpeech, SyntaxSpan, SyntaxTree
 from .baselines import StreamWriter, WrappedStream
-from .fine_tuning import JOINED, SINGLE
-from .fine_tuning import pick_one, same_words, with_syntax, word_brackets
+from .fine_tuning import JOINED, pick_one, same_words, SINGLE, with_syntax
+from .fine_tuning import word_brackets
 
 # %% ../nbs/14c_prefix_classifiers.ipynb #7fa4651d
 def tag_rows(control): # -> {name of a head: list of classes, one per word}

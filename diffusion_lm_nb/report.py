@@ -9,9 +9,9 @@ __all__ = ['COLUMNS', 'PARTS', 'STYLE', 'PAGE', 'shown', 'cell', 'headline', 'us
 import base64, html, io
 import torch, torch.nn.functional as F
 from .checkpoints import read_config, weights_home
-from .data import Vocab, pad_batch
+from .data import pad_batch, Vocab
 from .trees import bracket_scores, span_marginals
-from .syntax import SyntaxTree, syntax_classifier
+from .syntax import syntax_classifier, SyntaxTree
 
 # %% ../nbs/F_report.ipynb #8f81c2eb
 def shown(target): # as in a row -> str

@@ -11,17 +11,16 @@ __all__ = ['TASK_OF', 'METHODS', 'PAPER_GUIDANCE', 'PROTOCOLS', 'Task', 'are_str
 import json, random, re, time
 from importlib.resources import files
 from pathlib import Path
-from .files import BadInput, RowFile, bar, parse_json, read_lines, read_text
+from .files import BadInput, bar, parse_json, read_lines, read_text, RowFile
 from .corpora import tokenise
 from .checkpoints import weights_home
 from .sampling import mbr
-from .guidance import ClassifierGuidance, joined
+from .guidance import ClassifierGuidance, joined, parts_of
 from .classifiers import JointClassifier, NoisyClassifier
-from .guidance import parts_of
 from .controls import Length, SemanticContent
 from .gaps import Infill
-from .syntax import PartsOfSpeech, Syntactic, SyntaxOnLatents, SyntaxSpan
-from .syntax import SyntaxTree, split_task, syntax_classifier
+from .syntax import PartsOfSpeech, split_task, Syntactic, syntax_classifier
+from .syntax import SyntaxOnLatents, SyntaxSpan, SyntaxTree
 from .infilling import LeftOnly
 
 # %% ../nbs/16_reproduction.ipynb #0ee4e595

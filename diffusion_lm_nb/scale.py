@@ -13,12 +13,10 @@ import torch
 from torch import nn
 from fastcore.basics import patch
 from .files import BadInput
-from .data import Batches, SPECIALS, pad_batch
+from .data import Batches, pad_batch, SPECIALS
 from .denoiser import diffusion_lm
-from .loss import MODEL_PRESETS, PAPER, ema_update
-from .training import MODEL_KINDS, fitting_texts
-from .loss import keyed_generator, learning_rate
-from .training import send
+from .loss import ema_update, keyed_generator, learning_rate, MODEL_PRESETS, PAPER
+from .training import fitting_texts, MODEL_KINDS, send
 from .guidance import ClassifierGuidance
 
 # %% ../nbs/18_scale.ipynb #96bb2aec

@@ -12,10 +12,10 @@ from fastcore.basics import patch
 from .files import BadInput
 from .corpora import detokenise, swap_names
 from .data import Batches, pad_batch
-from .loss import Preset, keyed_generator
+from .loss import keyed_generator, Preset
 from .training import ARTransformer, fitting_texts
 from .trees import read_tree, tree_text
-from .oracles import READER_KINDS, READER_PRESETS, Reader
+from .oracles import Reader, READER_KINDS, READER_PRESETS
 
 # %% ../nbs/12b_teacher.ipynb #0e3a5aa6
 def name_pools(examples): # with meaning representations

@@ -1,5 +1,5 @@
 #!/usr/bin/env python
-"""Measures the language models of chapter 13: one row a job and model, into
+"""Measures the language models of chapters 13 and 13b: one row a job and model, into
 results/language_models.json.
 
     for m in gpt bert xlm xlm-mlm gpt2 bart bart-{mask,delete,infill,permute,rotate}
@@ -38,7 +38,8 @@ from diffusion_lm_nb.data import Batches, pad_batch
 from diffusion_lm_nb.loss import Preset, keyed_generator
 from diffusion_lm_nb.training import fit
 from diffusion_lm_nb.language_models import (
-    BART, BERT, GPT, GPT2, LM_PRESETS, MASK, XLM, cloze, cross_entropy, maker, masked_scores)
+    BERT, GPT, GPT2, LM_PRESETS, MASK, XLM, cross_entropy, maker)
+from diffusion_lm_nb.mask_filling import BART, cloze, masked_scores
 
 sys.path.insert(0, str(Path(__file__).parent))
 TABLE = Path(__file__).parents[1]/'results'/'language_models.json'

@@ -20,7 +20,8 @@ from diffusion_lm_nb.fine_tuning import (
 )
 from diffusion_lm_nb.prefix_classifiers import FUDGE, FudgeStream, make_fudge
 from diffusion_lm_nb.plug_and_play import GeDi, PPLM, XLMWriter, make_gedi
-from diffusion_lm_nb.infilling import ARWriter, ByModel, Cold, Delorean, LeftWriter
+from diffusion_lm_nb.infilling import ARWriter, ByModel, LeftWriter
+from diffusion_lm_nb.gradient_decoding import Cold, Delorean
 from diffusion_lm_nb.commands import BASELINES, INFILLERS, MAKERS, TUNED, make_baseline
 from diffusion_lm_nb.files import read_rows
 from diffusion_lm_nb.trees import LABELS, UPOS, read_tree, tree_spans
@@ -29,7 +30,8 @@ from diffusion_lm_nb.commands import dlm_control, dlm_infill
 from diffusion_lm_nb.grammar import Grammar
 from diffusion_lm_nb.corpora import load_corpus
 from diffusion_lm_nb.data import MAX_WORDS, SPECIALS, pad_batch
-from diffusion_lm_nb.language_models import BART, BERT, XLM
+from diffusion_lm_nb.mask_filling import BART
+from diffusion_lm_nb.language_models import BERT, XLM
 from diffusion_lm_nb.commands import reproduce
 from diffusion_lm_nb.loss import keyed_generator
 from diffusion_lm_nb.training import fit, make_ar

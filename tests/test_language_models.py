@@ -8,8 +8,10 @@ from diffusion_lm_nb.grammar import Example
 from diffusion_lm_nb.corpora import load_corpus
 from diffusion_lm_nb.data import Vocab
 from diffusion_lm_nb.language_models import (
-    BART, LM_PRESETS, MASK, NOISES, XLM, cloze, continue_text, fill_rows, infill_spans,
-    mask_words, masked_scores, mr_words,
+    LM_PRESETS, MASK, XLM, continue_text, mask_words, mr_words,
+)
+from diffusion_lm_nb.mask_filling import (
+    BART, BART_PRESETS, NOISES, cloze, fill_rows, infill_spans, masked_scores,
 )
 from diffusion_lm_nb.loss import keyed_generator
 from diffusion_lm_nb.training import fit
@@ -299,7 +301,7 @@ def test_what_is_given_comes_back(nets):
 def test_open_gap_ends_where_the_text_goes_on(nets, monkeypatch):
     "A decoder that would say the whole sentence fills the gap with what is missing."
     bart, v = nets['bart'], nets['bart'].vocab
-    import diffusion_lm_nb.language_models as lms
+    import diffusion_lm_nb.mask_filling as lms
     want = iter([*SENTENCE[4:6], *SENTENCE[6:8]])
     monkeypatch.setattr(lms, 'draw_word', lambda logits, banned, gen: v.ids[next(want)])
     assert bart.write(SENTENCE[:4] + [None] + SENTENCE[6:]) == SENTENCE
@@ -360,9 +362,9 @@ def test_few_labels_are_balanced(corpus):
 
 # --- batches, saving, complaints
 
-@pytest.mark.parametrize('name', LM_PRESETS)
+@pytest.mark.parametrize('name', LM_PRESETS | BART_PRESETS)
 def test_every_preset_makes_a_model(name, corpus):
-    p = LM_PRESETS[name]
+    p = PRESETS[name]
     p = replace(p, model=p.model | SMALL, batch_size=8, min_count=0)
     model, at = KINDS[p.kind](p, corpus, 0)
     assert float(model(*at(0))[0].detach()) > 0
