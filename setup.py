@@ -17,6 +17,7 @@ setup(
     license_files=['LICENSE'],
     keywords=cfg['keywords'].split(),
     python_requires=f">={cfg['min_python']}",
+    classifiers=[f'Programming Language :: Python :: 3.{minor}' for minor in (11, 12, 13)],
     long_description=(here / 'README.md').read_text(encoding='utf8'),
     long_description_content_type='text/markdown',
     packages=[cfg['lib_name']],

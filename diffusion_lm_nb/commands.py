@@ -4,22 +4,26 @@
 __all__ = ['dlm_pack', 'KINDS', 'PRESETS', 'dlm_train', 'dlm_sample', 'dlm_nll', 'KIND_NAMES', 'MAKERS', 'TUNED', 'BASELINES',
            'INFILLERS', 'dlm_control', 'dlm_infill', 'dlm_evaluate', 'dlm_reproduce', 'dlm_bench', 'pack_file',
            'plot_log', 'training_texts', 'check_numbers', 'chosen_preset', 'compile_network', 'run_settings',
-           'say_what', 'finish_run', 'train', 'sample_texts', 'measure_nll', 'make_baseline', 'methods_that',
-           'check_options', 'check_method', 'check_targets', 'write_rows', 'control_texts', 'wanted_items',
-           'check_gaps', 'infill_texts', 'evaluate_file', 'chosen_methods', 'chosen_tasks', 'made_folder',
+           'said_of_words', 'say_what', 'finish_run', 'made_model', 'train', 'sample_texts', 'nll_line', 'measure_nll',
+           'placed', 'make_baseline', 'methods_that', 'check_options', 'check_method', 'check_targets', 'write_rows',
+           'check_guidance', 'target_writer', 'control_texts', 'wanted_items', 'check_gaps', 'write_gaps',
+           'infill_texts', 'judged_rows', 'evaluate_file', 'chosen_methods', 'chosen_tasks', 'made_folder',
            'check_shipped', 'can', 'Reproduction', 'hardware_of', 'sample_of', 'reproduce']
 
 # %% ../nbs/H_commands.ipynb #b0b1e279
 import json, math, os, platform, sys, time, zlib
+from contextlib import nullcontext
 from dataclasses import asdict, replace
 from functools import partial
 from pathlib import Path
 import torch
-from .files import BadInput, bar, command, positive, read_lines, read_rows
-from .files import read_shard, RowFile, write_atomic
-from .corpora import CORPORA, load_corpus, pack_corpus
-from .checkpoints import begin_run, check_checkpoint, find_trained, save_model
-from .data import MAX_WORDS
+from fastcore.basics import patch
+from .files import BadInput, bar, command, locked, new_folder, positive, read_lines
+from .files import read_rows, read_shard, RowFile, user_path, write_atomic
+from .corpora import CORPORA, load_corpus, pack_corpus, unspaced
+from .checkpoints import begin_run, check_checkpoint, find_trained, save_hashes
+from .checkpoints import save_model
+from .data import MAX_WORDS, SPECIALS
 from .loss import MODEL_PRESETS
 from .training import ARTransformer, check_shares, fit, make_accelerator, MODEL_KINDS
 from .sampling import load_model
@@ -49,7 +53,11 @@ def pack_file(corpus: str, # e2e, roc, grammar, or the path of a text, CSV or JS
               out: str = None): # the new file; by default the corpus's name with .safetensors
     "Pack a corpus into one tensor file, for machines that have nothing else."
     out = out or f'{Path(corpus).stem}.safetensors'
-    print(f'{out}:', ', '.join(f'{n:,} {s}' for s, n in pack_corpus(corpus, out).items()))
+    path, old = user_path(out), user_path(corpus)
+    if corpus not in CORPORA and path.exists() and old.exists() and path.samefile(old):
+        raise BadInput(f'--out is the file that is read, {out}; name another one')
+    with locked(out): sizes = pack_corpus(corpus, out)
+    print(f'{out}:', ', '.join(f'{n:,} {s}' for s, n in sizes.items()))
 
 # %% ../nbs/H_commands.ipynb #9f5a4e00
 dlm_pack = command(pack_file, pos=['corpus'])
@@ -57,13 +65,17 @@ dlm_pack = command(pack_file, pos=['corpus'])
 # %% ../nbs/H_commands.ipynb #5329239f
 def plot_log(log, # rows of `fit`
              path): # of the PNG
-    "The loss against the steps, as a picture; nothing where matplotlib is not installed."
-    try: from matplotlib.figure import Figure
-    except ImportError: return
-    fig = Figure(figsize=(7, 3)); ax = fig.subplots()
-    ax.plot([r['step'] for r in log], [r['loss'] for r in log], 'k')
-    ax.set_xlabel('step'); ax.set_ylabel('training loss, nats a token'); fig.tight_layout()
-    write_atomic(path, lambda temp: fig.savefig(temp, format='png', dpi=120))
+    "The loss against the steps, as a picture; nothing where it cannot be drawn or written."
+    try:
+        from matplotlib.figure import Figure
+        fig = Figure(figsize=(7, 3))
+        ax = fig.subplots()
+        ax.plot([r['step'] for r in log], [r['loss'] for r in log], 'k')
+        ax.set(xlabel='step', ylabel='training loss, nats a token')
+        fig.tight_layout()
+        write_atomic(path, lambda temp: fig.savefig(temp, format='png', dpi=120))
+    except (ImportError, OSError, RuntimeError) as e:
+        print(f'no picture of the loss ({e})', file=sys.stderr)
 
 # %% ../nbs/H_commands.ipynb #8bb82bd4
 KINDS = (
@@ -84,12 +96,12 @@ def training_texts(corpus): # a name of `load_corpus`, e2e-labelled, or a file
     return load_corpus(corpus, 'train')
 
 # %% ../nbs/H_commands.ipynb #884c8da2
-def check_numbers(steps, batch_size, minutes, accumulate, seed, min_count): # as in `train`
+def check_numbers(seed, min_count, lr, **more): # as in `train`; numbers that are more than 0
     "BadInput for numbers that cannot be."
-    more = dict(steps=steps, batch_size=batch_size, minutes=minutes, accumulate=accumulate)
-    for name, v in more.items():
+    for name, v in dict(lr=lr, **more).items():
         if v is not None and not v > 0:
             raise BadInput(f'--{name.replace("_", "-")} must be more than 0, not {v}')
+    if lr is not None and not lr < math.inf: raise BadInput(f'--lr must be finite, not {lr}')
     if not 0 <= seed < 2 ** 31:
         raise BadInput(f'--seed must be from 0 to {2 ** 31 - 1}, not {seed}')
     if min_count is not None and min_count < 0:
@@ -119,6 +131,22 @@ def run_settings(name, preset, seed, examples): # of PRESETS; a `Preset`; int; t
     return dict(preset=name, seed=seed, **asdict(preset), texts=texts)
 
 # %% ../nbs/H_commands.ipynb #9053d5b6
+def said_of_words(words, vocab, min_count): # all words of the texts; a `Vocab`; of the preset
+    "What a user should know about the words before the training, a list of lines."
+    out, n = [], max(1, len(words))
+    special = sum(w in SPECIALS for w in words) / n
+    rare = sum(w not in vocab for w in words) / n - special
+    hint = '; --min-count 0 keeps all' if rare > .03 else ''
+    if rare > 0: out.append(f'{rare:.1%} of the words are rare (seen {min_count} times or less) and'
+                            f' read as UNK{hint}')
+    if special: out.append(f'{special:.1%} of the words are spelt like {", ".join(SPECIALS)}; they'
+                           ' are read as UNK')
+    if sum(map(unspaced, words)) / n > .03:
+        out.append('Thai, Lao, Khmer or Burmese without spaces: each run of letters is taken for'
+                   ' one word; put spaces between the words first')
+    return out
+
+# %% ../nbs/H_commands.ipynb #f1c0de01
 def say_what(name, preset, model, examples): # as in `run_settings`
     "What will be trained, and what of the texts is left out or read as UNK, on stderr."
     def say(text): print(text, file=sys.stderr, flush=True)
@@ -127,28 +155,36 @@ def say_what(name, preset, model, examples): # as in `run_settings`
         f' {preset.batch_size}')
     vocab = getattr(model, 'vocab', None)
     if not vocab: return
-    long = sum(len(e.words) > preset.model.get('length', 64) - 2 for e in examples)
+    most = preset.model.get('length', 64) - 2
+    long = sum(len(e.words) > most for e in examples)
     if long: say(f'{long:,} texts are too long and left out')
-    words = [w for e in examples for w in e.words]
-    unknown = sum(w not in vocab.ids for w in words) / len(words)
-    hint = '; --min-count 0 keeps all' if unknown > .03 else ''
-    if unknown:
-        say(f'{unknown:.1%} of the words are rare (seen {preset.min_count} times or less) and read'
-            f' as UNK{hint}')
+    words = [w for e in examples if len(e.words) <= most for w in e.words]
+    for line in said_of_words(words, vocab, preset.min_count): say(line)
 
 # %% ../nbs/H_commands.ipynb #90376f47
-def finish_run(model, preset, log, out): # rows of `fit`; folder
-    "Write weights, log and the picture of the loss, and say where they are."
-    save_model(model.cpu(), out)
-    write_atomic(Path(out) / 'log.jsonl', ''.join(json.dumps(r) + '\n' for r in log))
-    if log:
-        plot_log(log, Path(out) / 'loss.png')
-    step = check_checkpoint(Path(out) / 'checkpoint.safetensors', model)['step']
+def finish_run(model, preset, log, out, texts): # rows of `fit`; folder; word lists
+    "Write weights, hashes of the texts, log and the picture of the loss, and say where they are."
+    folder = user_path(out)
+    save_model(model.cpu(), folder)
+    save_hashes(texts, folder)
+    write_atomic(folder/'log.jsonl', ''.join(json.dumps(r) + '\n' for r in log))
+    if log: plot_log(log, folder/'loss.png')
+    step = check_checkpoint(folder/'checkpoint.safetensors', model)['step']
     loss = f', loss {log[-1]["loss"]:.4f}' if log else ''
     more = '' if step >= preset.steps else '; --resume goes on'
-    print(
-        f'step {step} of {preset.steps}{loss}; weights in {out}{more}', file=sys.stderr, flush=True
-    )
+    line = f'step {step} of {preset.steps}{loss}; weights in {out}{more}'
+    print(line, file=sys.stderr, flush=True)
+
+# %% ../nbs/H_commands.ipynb #f1c0de02
+def made_model(preset, seed, compile, accumulate): # a `Preset`; as in `train`, like the others
+    "What will be trained: the texts, a list; the model; a function from step to batch."
+    examples = training_texts(preset.corpus)
+    torch.manual_seed(seed)
+    model, batch_at = KINDS[preset.kind](preset, examples, seed)
+    shares = int(os.environ.get('WORLD_SIZE', 1)) * accumulate
+    if shares > 1: check_shares(model, len(batch_at(0)[1]), shares)
+    if compile: compile_network(model)
+    return examples, model, batch_at
 
 # %% ../nbs/H_commands.ipynb #a88e992a
 def train(
@@ -160,6 +196,7 @@ def train(
     data: str = None, # your own text, a sentence a line (or .csv, .jsonl); or a corpus by name
     min_count: int = None, # words seen more often are in the vocabulary; 0 keeps all
     batch_size: int = None, # texts a step
+    lr: float = None, # highest learning rate, the preset's by default; lower it if the loss is nan
     seed: int = 0, # of weights, order and noise
     device: str = None, # cpu, cuda; the best there is by default
     precision: str = None, # bf16, or no: float32; the preset's by default
@@ -169,25 +206,22 @@ def train(
 ):
     "Train what a preset names; a run that was cut off goes on with --resume."
     if not out: raise BadInput('--out names the folder to write')
-    check_numbers(steps, batch_size, minutes, accumulate, seed, min_count)
-    given = dict(
-        steps=steps, batch_size=batch_size, corpus=data, min_count=min_count, precision=precision
-    )
+    more = dict(steps=steps, batch_size=batch_size, minutes=minutes, accumulate=accumulate)
+    check_numbers(seed, min_count, lr, **more)
+    given = dict(steps=steps, batch_size=batch_size, corpus=data, min_count=min_count, lr=lr,
+                 precision=precision)
     p = chosen_preset(preset, lm, {k: v for k, v in given.items() if v is not None})
-    main = os.environ.get('RANK', '0') == '0'              # of several processes one speaks
+    main, folder = os.environ.get('RANK', '0') == '0', user_path(out) # of several one speaks
     make_accelerator(p.precision, device)                  # what is not to be had is said first
-    examples = training_texts(p.corpus)
-    torch.manual_seed(seed)
-    model, batch_at = KINDS[p.kind](p, examples, seed)
-    shares = int(os.environ.get('WORLD_SIZE', 1)) * accumulate
-    if shares > 1: check_shares(model, len(batch_at(0)[1]), shares)
-    if compile: compile_network(model)
-    checkpoint = Path(out)/'checkpoint.safetensors'
-    if resume and checkpoint.exists(): check_checkpoint(checkpoint, model)
-    if main: begin_run(out, run_settings(preset, p, seed, examples), resume)
-    if main: say_what(preset, p, model, examples)
-    log = fit(model, batch_at, p, out, minutes, resume, device, accumulate=accumulate)
-    if main: finish_run(model, p, log, out)
+    examples, model, batch_at = made_model(p, seed, compile, accumulate)
+    with locked(folder) if main else nullcontext():
+        checkpoint = folder/'checkpoint.safetensors'
+        if resume and checkpoint.exists(): check_checkpoint(checkpoint, model)
+        settings = run_settings(preset, p, seed, examples)
+        if main: begin_run(folder, settings, resume, own=['lr'] if lr else [])
+        if main: say_what(preset, p, model, examples)
+        log = fit(model, batch_at, p, folder, minutes, resume, device, accumulate=accumulate)
+        if main: finish_run(model, p, log, out, [e.words for e in examples])
 
 # %% ../nbs/H_commands.ipynb #74400112
 dlm_train = command(train, pos=['preset'])
@@ -228,6 +262,16 @@ def sample_texts(
 dlm_sample = command(sample_texts)
 
 # %% ../nbs/H_commands.ipynb #09e6277c
+def nll_line(r): # of `likelihood`
+    "The figures as one line."
+    error = f' ± {r["std_error"]:.4f}' if math.isfinite(r['std_error']) else ''
+    few = '' if error else ' (one text: no standard error)'
+    out = f', {r["left_out"]} longer texts left out' if r['left_out'] else ''
+    return (f'{r["nats_per_token"]:.4f}{error} nats a token{few}, {r["nats_per_block_token"]:.4f} a'
+            f' block token; {r["texts"]} texts, {r["tokens"]} tokens,'
+            f' {100 * r["unk_rate"]:.2f} % unknown words{out}')
+
+# %% ../nbs/H_commands.ipynb #f1c0de03
 def measure_nll(
     file: str, # texts, one a line; or e2e, grammar (their test split)
     model: str = 'e2e', # shipped name, folder or Hub id
@@ -242,17 +286,10 @@ def measure_nll(
     positive('limit', limit)
     positive('draws', draws, 1)
     texts = [e.words for e in load_corpus(file, split if file in CORPORA else 'train')]
-    lm = load_model(model, device)
-    r = likelihood(lm, texts, draws, limit, seed)
-    if json:
-        from json import dumps
-
-        return print(dumps({k: v if math.isfinite(v) else None for k, v in r.items()}))
-    print(
-        f'{r["nats_per_token"]:.4f} ± {r["std_error"]:.4f} nats a token,'
-        f' {r["nats_per_block_token"]:.4f} a block token; {r["texts"]} texts, {r["tokens"]} tokens,'
-        f' {100 * r["unk_rate"]:.2f} % unknown words'
-    )
+    r = likelihood(load_model(model, device), texts, draws, limit, seed)
+    if not json: return print(nll_line(r))
+    from json import dumps
+    print(dumps({k: v if math.isfinite(v) else None for k, v in r.items()}))
 
 # %% ../nbs/H_commands.ipynb #6cde4dad
 dlm_nll = command(measure_nll, pos=['file'])
@@ -265,6 +302,8 @@ KIND_NAMES = {
     SyntaxTree: 'tree',
     SyntaxSpan: 'spans',
 }
+
+# %% ../nbs/H_commands.ipynb #f1c0de10
 # method: (class, function of `get` and the task -> arguments); get(class of a model, its name, is
 # it the one that the folder names?)
 MAKERS = {
@@ -321,39 +360,35 @@ TUNED = {
 for _m in ('fudge', 'gedi', 'pplm', 'cold', 'delorean'): MAKERS[f'{_m}-authors'] = MAKERS[_m]
 
 # %% ../nbs/H_commands.ipynb #4c5ca2fd
+def placed(kind, path, device): # class of a model; its folder; cpu, cuda
+    "The model on the device, frozen; BadInput if there is no such device."
+    try: return kind.from_pretrained(path).to(device).requires_grad_(False)
+    except (RuntimeError, AssertionError) as e:
+        raise BadInput(f'no device {device!r} here ({str(e).splitlines()[0]})') from None
+
+# %% ../nbs/H_commands.ipynb #f1c0de11
 def make_baseline(
-    method,
+    method, # name, like the task
     task,
-    device=None,
-    folder=None,
-    corpus='e2e',
-    tuned=True,
-    # names; cpu, cuda; see `find_trained`; what the models were trained on; with what did best on
-    # valid data; arguments of the method's class -> Writer
-    **settings,
+    device=None, # cpu, cuda
+    folder=None, # as in `find_trained`
+    corpus='e2e', # what the models were trained on
+    tuned=True, # with what did best on valid data
+    **settings, # arguments of the method's class
 ):
     "A method, ready to write; BadInput if it cannot do the task, or if a model is missing."
     if method not in MAKERS:
         raise BadInput(f'no method {method!r}; there are {", ".join(MAKERS)}')
     cls, arguments = MAKERS[method]
-    if why := cls.reason(task):
-        raise BadInput(f'{method} cannot do {task}: {why}')
+    if why := cls.reason(task): raise BadInput(f'{method} cannot do {task}: {why}')
     device, found = device or ('cuda' if torch.cuda.is_available() else 'cpu'), []
-
     def get(kind, name, own=True):
         found.append((own, find_trained(f'{corpus}-{name}', folder, own)))
-        try:
-            return kind.from_pretrained(found[-1][1]).to(device).requires_grad_(False)
-        except (RuntimeError, AssertionError) as e:
-            raise BadInput(f'no device {device!r} here ({str(e).splitlines()[0]})') from None
-
-    chosen = (
-        TUNED.get((method, task), {}) if tuned and corpus == 'e2e' else {}
-    ) # they are for models of E2E
-    writer = cls(**arguments(get, task) | chosen | settings)
-    writer.name, writer.model = method, '+'.join(
-        dict.fromkeys(p.name for own, p in sorted(found, key=lambda f: not f[0]))
-    )
+        return placed(kind, found[-1][1], device)
+    best = TUNED.get((method, task), {}) if tuned and corpus == 'e2e' else {} # for models of E2E
+    writer = cls(**arguments(get, task) | best | settings)
+    names = [p.name for own, p in sorted(found, key=lambda f: not f[0])]
+    writer.name, writer.model = method, '+'.join(dict.fromkeys(names))
     return writer
 
 # %% ../nbs/H_commands.ipynb #b1e29ff9
@@ -408,13 +443,31 @@ def write_rows(
     )
 
 # %% ../nbs/H_commands.ipynb #daf9f2e0
+def check_guidance(fluency, lr): # as in `control_texts`
+    "BadInput for weights that cannot be."
+    if (fluency is None or 0 <= fluency < 1e6) and (lr is None or 0 < lr < 1e6): return
+    raise BadInput(f'--fluency must not be negative and --lr must be more than 0, not {fluency}'
+                   f' and {lr}')
+
+# %% ../nbs/H_commands.ipynb #f1c0de04
+def target_writer(controls, task, method, model, device, seed, classifier, **guidance):
+    # a list; the others as in `control_texts`
+    "Who writes: (writer of a baseline or None, `DiffusionLM` or None, its guide, its name)."
+    if method in BASELINES:
+        writer = BASELINES[method](task, device, None if model == 'e2e' else model)
+        return writer, None, None, writer.model
+    lm = load_model(model, device)
+    guide = guide_for(controls, method, lm, model, classifier, **guidance)
+    check_targets(lm, controls, seed)
+    return None, lm, guide, model
+
+# %% ../nbs/H_commands.ipynb #f1c0de05
 def control_texts(
     task: str, # semantic, length, pos, tree, spans, or several joined by +
     targets: str = None, # file of targets, one JSON a line; the shipped ones by default
     n: int = 50, # texts a target
     out: str = None, # JSONL to write; a cut-off one is resumed
-    # or diffusion-classifier, or a baseline: ft-sample, ft-search, fudge, …
-    method: str = 'diffusion',
+    method: str = 'diffusion', # or diffusion-classifier, or a baseline: ft-sample, fudge, …
     steps: int = 50, # denoising steps
     model: str = 'e2e', # shipped name, folder or Hub id; for a baseline, the folder of its model
     classifier: str = None, # folder of one: of syntax, or of field-value pairs
@@ -429,42 +482,22 @@ def control_texts(
 ):
     "Write texts that satisfy a control: a row a target."
     check_options(out, n=n, steps=steps, limit=limit, batch_size=batch_size, inner=inner)
-    if not (fluency is None or 0 <= fluency < 1e6) or not (lr is None or 0 < lr < 1e6):
-        raise BadInput(
-            f'--fluency must not be negative and --lr must be more than 0, not {fluency} and {lr}'
-        )
+    check_guidance(fluency, lr)
     check_method(method, [*METHODS, *BASELINES])
     i, N = read_shard(shard)
     wanted = read_targets(targets or shipped_targets(task), task)[:limit]
-    controls, lm, guide, writer = [c for _, c in wanted], None, None, None
-    if method in BASELINES:
-        writer = BASELINES[method](task, device, None if model == 'e2e' else model)
-        model = writer.model
-    else:
-        lm = load_model(model, device)
-        own = dict(fluency=fluency, lr=lr, inner=inner)
-        guide = guide_for(controls, method, lm, model, classifier, **own)
-        check_targets(lm, controls, seed)
-    rows = RowFile(
-        out,
-        [t for t, _ in wanted],
-        n,
-        targets,
-        task=task,
-        method=method,
-        model=model,
-        seed=seed,
-        steps=steps,
-        classifier=classifier,
-        fluency=fluency,
-        lr=lr,
-        inner=None if inner == 3 else inner,
-    )
-
-    def emit(j, texts, seconds):
-        rows.add(j, dict(target=wanted[j][0], texts=texts, seconds=round(seconds, 3)))
-
-    write_rows(rows.todo(i, N), writer, lm, controls, n, emit, seed, steps, batch_size, task, guide)
+    controls, guidance = [c for _, c in wanted], dict(fluency=fluency, lr=lr, inner=inner)
+    writer, lm, guide, model = target_writer(
+        controls, task, method, model, device, seed, classifier, **guidance)
+    settings = dict(task=task, method=method, model=model, seed=seed, steps=steps,
+                    classifier=classifier, fluency=fluency, lr=lr,
+                    inner=None if inner == 3 else inner)
+    with locked(out):
+        rows = RowFile(out, [t for t, _ in wanted], n, targets, **settings)
+        def emit(j, texts, seconds):
+            rows.add(j, dict(target=wanted[j][0], texts=texts, seconds=round(seconds, 3)))
+        todo = rows.todo(i, N)
+        write_rows(todo, writer, lm, controls, n, emit, seed, steps, batch_size, task, guide)
 
 # %% ../nbs/H_commands.ipynb #ef001833
 dlm_control = command(control_texts, pos=['task'])
@@ -486,6 +519,14 @@ def check_gaps(lm, controls, seed): # `DiffusionLM`; a list
             )
     if controls:
         lm.request(0, seed, controls[0])
+
+# %% ../nbs/H_commands.ipynb #f1c0de06
+def write_gaps(todo, writer, lm, controls, n, emit, seed, steps, batch_size, method):
+    # as in `write_rows`; a name
+    "Fill gaps by whichever method it is."
+    if method != 'frequent-words':
+        return write_rows(todo, writer, lm, controls, n, emit, seed, steps, batch_size, 'infill')
+    for j in todo: emit(j, [' '.join(frequent_words(controls[j], lm.vocab))], 0.)
 
 # %% ../nbs/H_commands.ipynb #4002a779
 def infill_texts(
@@ -515,21 +556,31 @@ def infill_texts(
     if lm:
         controls = infill_by(controls, method)
         check_gaps(lm, controls, seed)
-    rows = RowFile(
-        out, [c.text for c in controls], 1 if method == 'frequent-words' else n, items,
-        task='infill', method=method, model=model, seed=seed, steps=steps
-    )
-    def emit(j, texts, seconds):
-        rows.add(j, infill_row(controls[j], wanted[j][1], texts, seconds=round(seconds, 3)))
-    todo = rows.todo(i, N)
-    if method == 'frequent-words':
-        for j in todo: emit(j, [' '.join(frequent_words(controls[j], lm.vocab))], 0.)
-    else: write_rows(todo, writer, lm, controls, n, emit, seed, steps, batch_size, 'infill')
+    settings = dict(task='infill', method=method, model=model, seed=seed, steps=steps)
+    with locked(out):
+        each = 1 if method == 'frequent-words' else n
+        rows = RowFile(out, [c.text for c in controls], each, items, **settings)
+        def emit(j, texts, seconds):
+            rows.add(j, infill_row(controls[j], wanted[j][1], texts, seconds=round(seconds, 3)))
+        write_gaps(rows.todo(i, N), writer, lm, controls, n, emit, seed, steps, batch_size, method)
 
 # %% ../nbs/H_commands.ipynb #67b3314f
 dlm_infill = command(infill_texts)
 
 # %% ../nbs/H_commands.ipynb #0903932c
+def judged_rows(file, model): # as in `evaluate_file`
+    "The rows of a file that are whole, checked; of FILE.txt a row a text."
+    path = user_path(file)
+    if not path.is_file(): raise BadInput(f'no file {file}')
+    if path.suffix.lower() == '.txt':
+        free = dict(task='free', target=None, seconds=None, method='unguided', model=model)
+        rows = [free | dict(texts=[line]) for _, line in read_lines(path)]
+    else: rows = read_rows(path)
+    if not rows: raise BadInput(f'{file} has no finished row')
+    for i, r in enumerate(rows, 1): check_row(r, f'{file}, line {i}')
+    return rows
+
+# %% ../nbs/H_commands.ipynb #f1c0de07
 def evaluate_file(
     # rows that dlm-control or dlm-infill wrote; or FILE.txt, a text a line, as dlm-sample writes it
     file: str,
@@ -543,36 +594,17 @@ def evaluate_file(
     json: bool = False, # print one JSON object
 ):
     "Judge a file of texts."
-    if not Path(file).is_file():
-        raise BadInput(f'no file {file}')
-    rows = (
-        [
-            dict(
-                task='free', target=None, texts=[line], seconds=None, method='unguided', model=model
-            )
-            for _, line in read_lines(file)
-        ]
-        if file.endswith('.txt')
-        else read_rows(file)
-    )
-    if not rows:
-        raise BadInput(f'{file} has no finished row')
-    for i, r in enumerate(rows, 1):
-        check_row(r, f'{file}, line {i}')
+    rows = judged_rows(file, model)
     judge, kn = make_judge(oracle), fit_ngram(ngram) if ngram else None
     out = evaluate_rows(rows, kn, judge)
     if kn:
-        out['ngram_ppl_human'] = kn.perplexity(
-            [e.words for e in load_corpus(ngram, 'test') if len(e.words) <= MAX_WORDS]
-        )
+        human = [e.words for e in load_corpus(ngram, 'test') if len(e.words) <= MAX_WORDS]
+        out['ngram_ppl_human'] = kn.perplexity(human)
         out['ngram_ppl_ratio'] = out['ngram_ppl'] / out['ngram_ppl_human']
     from json import dumps
-
-    if json:
-        return print(dumps(out, ensure_ascii=False))
+    if json: return print(dumps(out, ensure_ascii=False))
     for k, v in out.items():
-        if k != 'by_target':
-            print(f'{k:>24}  {v:.4f}' if isinstance(v, float) else f'{k:>24}  {v}')
+        if k != 'by_target': print(f'{k:>24}  {v:.4f}' if isinstance(v, float) else f'{k:>24}  {v}')
 
 # %% ../nbs/H_commands.ipynb #25f6aa26
 dlm_evaluate = command(evaluate_file, pos=['file'])
@@ -602,10 +634,9 @@ def chosen_tasks(text): # names joined by commas
 def made_folder(out): # -> Path
     "The folder to write, made if it is not there."
     if not out: raise BadInput('--out names the folder to write')
-    folder = Path(out)
+    folder = user_path(out)
     if folder.exists() and not folder.is_dir(): raise BadInput(f'{folder} is a file; name a folder')
-    folder.mkdir(parents=True, exist_ok=True)
-    return folder
+    return new_folder(folder)
 
 # %% ../nbs/H_commands.ipynb #9050fbff
 def check_shipped(lm, task): # `DiffusionLM`
@@ -644,32 +675,42 @@ class Reproduction:
             if not writer: raise
             self.report['without'].append(dict(task=task, method=method, reason=str(e)))
             return e
-    def job(self, task, method, k, jobs): # its number, of so many
-        "Do one job and say how it went."
-        where, rows = f'[{k + 1}/{jobs}] {task} · {method}', self.rows_of(task, method)
-        if isinstance(rows, BadInput):
-            return say(f'{where}: {rows}') # an empty cell has its reason
-        if not rows:
-            return
-        r = evaluate_rows(rows, self.kn, self.judge)
-        if task == 'free':
-            self.free = [t for row in rows for t in row['texts']]
-        self.report['rows'].append(r)
-        sizes = [] if task in ('free', 'infill') else rows
-        self.report['sizes'][task] = [target_control(task, x['target']).min_words for x in sizes]
-        self.report['samples'][f'{task} · {method}'] = [sample_of(task, x) for x in rows[:10]]
-        spent = time.time() - self.started
-        left = spent / (k + 1) * (jobs - k - 1)
-        say(f'{where}: {headline(r)}; {spent:.0f} s so far, about {left:.0f} s left')
-    def finish(self, tasks):
-        "Floors and ceilings, the table, the JSON file and the page."
-        rows, P = self.report['rows'], self.P
-        rows += landmarks(rows, tasks, self.free, P, self.seed, self.model, self.kn, self.judge)
-        page, data = self.folder/'report.html', self.folder/'report.json'
-        write_atomic(data, json.dumps(self.report, ensure_ascii=False, indent=1))
-        write_atomic(page, report_html(self.report))
-        print(report_table(self.report))
-        say(f'\nwritten: {data} and {page}')
+    def jobs(self, tasks, methods): # names
+        "Do all jobs."
+        jobs = [('free', 'unguided')] + [(t, m) for t in tasks for m in methods if can(t, m)]
+        for k, (task, method) in enumerate(jobs): self.job(task, method, k, len(jobs))
+
+# %% ../nbs/H_commands.ipynb #f1c0de12
+@patch
+def job(self: Reproduction, task, method, k, jobs): # its number, of so many
+    "Do one job and say how it went."
+    where, rows = f'[{k + 1}/{jobs}] {task} · {method}', self.rows_of(task, method)
+    if isinstance(rows, BadInput):
+        return say(f'{where}: {rows}') # an empty cell has its reason
+    if not rows:
+        return
+    r = evaluate_rows(rows, self.kn, self.judge)
+    if task == 'free':
+        self.free = [t for row in rows for t in row['texts']]
+    self.report['rows'].append(r)
+    sizes = [] if task in ('free', 'infill') else rows
+    self.report['sizes'][task] = [target_control(task, x['target']).min_words for x in sizes]
+    self.report['samples'][f'{task} · {method}'] = [sample_of(task, x) for x in rows[:10]]
+    spent = time.time() - self.started
+    left = spent / (k + 1) * (jobs - k - 1)
+    say(f'{where}: {headline(r)}; {spent:.0f} s so far, about {left:.0f} s left')
+
+# %% ../nbs/H_commands.ipynb #f1c0de13
+@patch
+def finish(self: Reproduction, tasks):
+    "Floors and ceilings, the table, the JSON file and the page."
+    rows, P = self.report['rows'], self.P
+    rows += landmarks(rows, tasks, self.free, P, self.seed, self.model, self.kn, self.judge)
+    page, data = self.folder/'report.html', self.folder/'report.json'
+    write_atomic(data, json.dumps(self.report, ensure_ascii=False, indent=1))
+    write_atomic(page, report_html(self.report))
+    print(report_table(self.report))
+    say(f'\nwritten: {data} and {page}')
 
 # %% ../nbs/H_commands.ipynb #4681ab0d
 def hardware_of(lm): # `DiffusionLM`
@@ -702,29 +743,20 @@ def reproduce(
     if protocol not in PROTOCOLS:
         raise BadInput(f'no protocol {protocol!r}; there are {", ".join(PROTOCOLS)}')
     P, (i, N) = PROTOCOLS[protocol], read_shard(shard)
-    if steps is None:
-        steps = P['steps']
+    if steps is None: steps = P['steps']
     positive('steps', steps)
     tasks, methods = chosen_tasks(tasks), chosen_methods(methods)
     judge, kn = make_judge(oracle), fit_ngram(ngram) if ngram else None
     lm, folder = load_model(model, device), made_folder(out)
-    for t in tasks:
-        check_shipped(lm, t)
+    for t in tasks: check_shipped(lm, t)
     part = '' if protocol == 'full' else ' (a sample of the full protocol)'
-    say(
-        f'protocol {protocol}: {P["targets"]} targets × {P["n"]} texts a task, {steps} steps, model'
-        f' {model}{part}'
-    )
+    say(f'protocol {protocol}: {P["targets"]} targets × {P["n"]} texts a task, {steps} steps, model'
+        f' {model}{part}')
     run = Reproduction(lm, P, folder, steps, seed, model, device, (i, N), judge, kn, protocol)
-    jobs = [('free', 'unguided')] + [(t, m) for t in tasks for m in methods if can(t, m)]
-    for k, (task, method) in enumerate(jobs):
-        run.job(task, method, k, len(jobs))
-    if N > 1:
-        return say(
-            f'shard {shard} is done; when all are, the same command without --shard writes'
-            ' the report'
-        )
-    run.finish(tasks)
+    with locked(folder, f'.{i}of{N}'):
+        run.jobs(tasks, methods)
+        if N == 1: return run.finish(tasks)
+    say(f'shard {shard} is done; when all are, the same command without --shard writes the report')
 
 # %% ../nbs/H_commands.ipynb #b1e49f86
 dlm_reproduce = command(reproduce)

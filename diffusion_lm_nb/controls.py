@@ -11,7 +11,8 @@ import torch, torch.nn.functional as F
 from fastcore.basics import patch
 from .files import BadInput
 from .grammar import canonical_field
-from .corpora import field_values
+from .corpora import field_values, known_words, official_value
+from .checkpoints import is_whole
 from .ngram import KneserNey
 from .data import Batches
 from .denoiser import DiffusionLM
@@ -36,7 +37,8 @@ FRIENDLY = dict(
 class SemanticContent(Control):
     "The text says the value of a field, word for word: SemanticContent('food', 'French')."
     def __init__(self, field, value): # a field of E2E in any spelling; what it shall be
-        self.field, self.value = canonical_field(field), ' '.join(str(value).split())
+        self.field = canonical_field(field)
+        self.value = official_value(self.field, '' if value is None else str(value))
         if not self.value: raise BadInput(f'no value for the field {self.field!r}')
         phrases = [self.value]
         if self.field == 'family friendly': phrases = FRIENDLY.get(self.value, phrases)
@@ -66,16 +68,17 @@ class SemanticContent(Control):
 @patch
 def bind(self: SemanticContent, lm): # `DiffusionLM`
     "Look the phrases up in the model's vocabulary; the control itself."
-    self.vocab, ids = lm.vocab, lm.vocab.ids
-    def known(phrases): # those that the model has words for, as ids
-        able = [p for p in phrases if all(ids.get(w, 0) > lm.vocab.pad for w in p)]
-        return [list(map(ids.get, p)) for p in able]
-    self.ids, self.avoid = known(self.phrases), []
+    self.vocab, known = lm.vocab, lm.vocab
+    def able(phrases): return [p for p in phrases if all(w in known for w in p)]
+    self.sayable, self.avoid = able(self.phrases), []
+    if not self.sayable: # in other letters, or not split
+        self.sayable = [known_words(self.value, dict.fromkeys(known.words[known.pad + 1:]))]
+        self.value = ' '.join(self.sayable[0])
     if (self.field, self.value) == ('family friendly', 'yes'):
-        self.avoid = known([p.split() for p in FRIENDLY['no']])
-    if not self.ids:
-        what = self.value[:100]
-        raise BadInput(f'{what!r} has a word that the model does not know; it cannot write it')
+        denied = able([p.split() for p in FRIENDLY['no']])
+        self.avoid = [list(map(known.ids.get, p)) for p in denied]
+    self.ids = [list(map(known.ids.get, p)) for p in self.sayable]
+    self.min_words, self.label_key = min(map(len, self.ids)), (self.field, self.value)
     return self
 
 # %% ../nbs/10_controls.ipynb #ef5cae7e
@@ -118,7 +121,7 @@ def make_semantic(preset, examples, seed): # as in `label_classifier`
 # %% ../nbs/10_controls.ipynb #707b9dcb
 def is_count(n): # anything
     "Is it a whole number from 1?"
-    return isinstance(n, int) and not isinstance(n, bool) and n >= 1
+    return is_whole(n) and n >= 1
 
 # %% ../nbs/10_controls.ipynb #f41a8f73
 class Planned(Control):
@@ -137,7 +140,7 @@ class Length(Planned):
     "The text has exactly n words."
     def __init__(self, n): # a whole number from 1
         if not is_count(n): raise BadInput(f'a length is a whole number from 1, not {n!r}')
-        self.n = n
+        self.n = int(n)
     def plan(self, lm, gen, n_words=None): # as in `Control.plan`
         "The length, and no known words."
         return self.n, {}

@@ -8,7 +8,7 @@ import math
 from collections import Counter
 import torch
 from fastcore.basics import patch
-from .files import BadInput
+from .files import BadInput, check_words, normal
 
 # %% ../nbs/01_data.ipynb #0b7ef3f4
 SPECIALS = ['START', 'END', 'UNK', 'PAD']
@@ -21,7 +21,7 @@ class Vocab:
         if list(words[:4]) != SPECIALS:
             first = ' '.join(map(str, words[:4]))
             raise BadInput(f'a vocabulary begins with {" ".join(SPECIALS)}, not with {first}')
-        self.words = list(words)
+        self.words = check_words(list(words))
         self.ids = {w: i for i, w in enumerate(self.words)}
         self.start, self.end, self.unk, self.pad = range(4)
 
@@ -35,12 +35,17 @@ class Vocab:
         return cls(SPECIALS + sorted(kept, key=lambda w: (-count[w], w)))
 
     def __len__(self): return len(self.words)
+    def id_of(self, word): # str -> int
+        "The word's id; UNK for one outside the vocabulary, or spelt like a special token."
+        i = self.ids.get(word, self.ids.get(normal(word), self.unk))
+        return i if i > self.pad else self.unk
+    def __contains__(self, word): return self.id_of(word) != self.unk
 
 # %% ../nbs/01_data.ipynb #71150f16
 @patch
 def encode(self: Vocab, words): # list of n words -> list of n + 2 ids
     "Ids of `START words END`; a word outside the vocabulary becomes UNK."
-    return [self.start, *(self.ids.get(w, self.unk) for w in words), self.end]
+    return [self.start, *map(self.id_of, words), self.end]
 
 # %% ../nbs/01_data.ipynb #a984875c
 @patch
@@ -56,12 +61,9 @@ def decode(self: Vocab, ids): # iterable of ids -> list of words
 @patch
 def known(self: Vocab, word): # str -> id
     "The id of a user's word; if need be in lower case or with plain quotation marks; else UNK."
-    lower = word.lower()
+    lower = normal(word).lower()
     plain = lower.replace('’', "'").replace('"', "''").replace('``', "''")
-    for w in (word, lower, plain):
-        i = self.ids.get(w, self.unk)
-        if i > self.pad: return i       # a word that is spelt like a special token is no word
-    return self.unk
+    return next((self.id_of(w) for w in (word, lower, plain) if w in self), self.unk)
 
 # %% ../nbs/01_data.ipynb #5e5cff8f
 def pad_batch(seqs,         # list of id lists, each with START and END

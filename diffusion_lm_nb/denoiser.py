@@ -220,7 +220,8 @@ class DiffusionLM(nn.Module, Pretrained, Interface):
         self.self_cond, self.mask_pads = self_cond, mask_pads
         self.schedule = make_schedule(schedule, **(schedule_args or {}))
         self.build(dim, width, layers, heads, dropout)
-        n = torch.tensor(length_counts or [1] * (length - 1)).float()
+        n, counts = torch.zeros(length - 1), length_counts or [1] * (length - 1)
+        n[:len(counts)] = torch.tensor(counts)
         self.register_buffer('length_probs', n / n.sum(), persistent=False)
     @property
     def dim(self):
@@ -339,5 +340,5 @@ def diffusion_lm(words, # the vocabulary, specials first
 def class_of(cls: DiffusionLM, config): # dict of a config.json
     "The class that a saved model belongs to: `cls`, or that of its recipe."
     recipe = config.get('recipe', cls.recipe)
-    if recipe not in RECIPES: raise BadInput(f'no recipe {recipe!r}; there are tokens and paper')
+    if recipe not in [*RECIPES]: raise BadInput(f'no recipe {recipe!r}; there are tokens and paper')
     return cls if cls.recipe == recipe else RECIPES[recipe]

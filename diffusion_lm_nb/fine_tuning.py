@@ -118,7 +118,7 @@ class FineTuned(ARTransformer):
 def prefix(self: FineTuned, control): # -> ids, number ids: two lists
     "The control as the model reads it, START included; BadInput for a word it does not know."
     v, tokens = self.vocab, control_tokens(control)
-    ids = [v.ids.get(t, v.unk) for t, _ in tokens]
+    ids = [v.id_of(t) for t, _ in tokens]
     if isinstance(control, Infill):
         ids = [v.ids[t] if t in MARKS else v.known(t) for t, _ in tokens]
     elif v.unk in ids:

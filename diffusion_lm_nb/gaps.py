@@ -9,6 +9,7 @@ from functools import cache
 import torch
 from fastcore.basics import patch
 from .files import BadInput
+from .corpora import split_words
 from .forward import q_sample
 from .objective import vlb_weight
 from .denoiser import DiffusionLM, PaperDiffusionLM
@@ -27,7 +28,7 @@ def read_gap(word): # str
 # %% ../nbs/10b_gaps.ipynb #3ea234aa
 def context_words(side): # a string or a list of words
     "The words beside a gap, a list; BadInput if they are no words, or hold a gap."
-    words = side.split() if isinstance(side, str) else side
+    words = split_words(side) if isinstance(side, str) else side
     if not (isinstance(words, (list, tuple)) and all(isinstance(w, str) for w in words)):
         said = str(words)[:100]
         raise BadInput(f'what stands beside a gap is a string or a list of words, not {said}')
@@ -43,7 +44,9 @@ class Infill(Planned):
     @classmethod
     def parse(cls, text): # words with spaces; ___ or ___{3} for gaps
         "The control that a text with gaps asks for."
-        parts = [read_gap(w) for w in text.split()]
+        if not isinstance(text, str):
+            raise BadInput(f'a text with gaps is a string, not {str(text)[:80]!r}')
+        parts = [read_gap(w) for w in split_words(text)]
         if all(isinstance(p, str) for p in parts):
             raise BadInput(f'no gap in {text!r}; write ___ where words are wanted')
         self = cls.__new__(cls)
@@ -55,6 +58,7 @@ class Infill(Planned):
             if n is not None and not is_count(n):
                 said = str(n)[:100]
                 raise BadInput(f'a gap has a whole number of words, at least one, not {said}')
+        self.parts = [p if isinstance(p, str) else (p[0], p[1] and int(p[1])) for p in parts]
         self.min_words = sum(1 if isinstance(p, str) else p[1] or 1 for p in parts)
     @property
     def wanted(self):

@@ -8,8 +8,11 @@ __all__ = ['All', 'parts_of', 'joined', 'ClassifierGuidance', 'condition', 'phra
 import math
 from functools import cache
 import torch
+from torch import nn
 from fastcore.basics import patch
 from .files import BadInput
+from .corpora import fewest_words
+from .checkpoints import check_float32, check_log_prob
 from .sampling import token_posterior
 
 # %% ../nbs/09_guidance.ipynb #6549aa12
@@ -42,6 +45,7 @@ class ClassifierGuidance:
         self.fluency, self.lr, self.inner, self.fresh, self.stop = fluency, lr, inner, fresh, stop
     def bind(self, lm): # `DiffusionLM`
         "BadInput if the classifier belongs to another model."
+        if isinstance(self.classifier, nn.Module): check_float32(self.classifier)
         E, schedule = self.classifier.E, self.classifier.schedule
         same = E.shape == lm.emb.E.shape and (E - lm.emb.E).abs().max() <= 0.05
         if not same or vars(schedule) != vars(lm.schedule):
@@ -64,7 +68,8 @@ def objective(
 ):
     "λ·log p(x_s | x_t) + log p(c | x_s) up to a constant, `(rows,)`."
     log_step = -((x - mean) ** 2 / (2 * var.clamp(min=1e-6))).sum((1, 2))
-    return self.fluency * log_step + self.classifier.log_prob(x, t, mask, wanted)
+    found = self.classifier.log_prob(x, t, mask, wanted)
+    return self.fluency * log_step + check_log_prob(found, 'the classifier', len(x))
 
 # %% ../nbs/09_guidance.ipynb #fee76d94
 @patch
@@ -105,13 +110,15 @@ def condition(
     log_prob, # (batch, length, vocab) log p -> (batch,) log P(c)
     logp, # (batch, length, vocab); −inf where a word cannot stand
     strength=1.0, # 1: Bayes' rule; 0: nothing happens
+    who='the control', # for a complaint about its `log_prob`
 ):
     """Token marginals given c, like `logp`: q = p + strength·(g − p·Σg), g = ∂ log P(c)/∂ log p.
     Exact iff P is the probability of an event under independent positions (multi-affine in p_i).
     """
-    with torch.enable_grad():
-        l = logp.detach().clamp(min=-1e4).requires_grad_()
-        g, = torch.autograd.grad(log_prob(l).sum(), l)
+    with torch.inference_mode(False), torch.enable_grad():
+        l = logp.detach().clone().clamp(min=-1e4).requires_grad_()
+        total = check_log_prob(log_prob(l), who, len(l)).sum()
+        g, = torch.autograd.grad(total + 0 * l.sum(), l) # it need not depend on every word
     p, g = logp.detach().exp(), g.nan_to_num(0, 0, 0)
     q = (p + strength * (g - p * g.sum(-1, keepdim=True))).clamp(min=0) * (logp > -math.inf)
     total = q.sum(-1, keepdim=True)
@@ -172,7 +179,7 @@ class Control:
     def posterior(self, logp, mask, # as in `log_prob`, −inf where a word cannot stand
                   strength=1.0): # as in `condition`
         "Token marginals given the control, like `logp`."
-        return condition(lambda l: self.log_prob(l, mask), logp, strength)
+        return condition(lambda l: self.log_prob(l, mask), logp, strength, repr(self))
     def posteriors(self, controls, logp, mask, strength=1.0): # one a row, of equal `batch_key`
         "Token marginals of each row given its control, like `logp`."
         return self.posterior(logp, mask, strength)
@@ -229,7 +236,8 @@ def log_prob(self: DenoiserGuidance, x, t, mask, wanted): # as in `NoisyClassifi
         here = [b for b, controls in enumerate(wanted) if any(c is d for d in controls)]
         rows = torch.tensor(here, device=x.device)
         m = None if mask is None else mask[rows]
-        total = total.index_add(0, rows, c.log_prob(logp[rows], m))
+        own = check_log_prob(c.log_prob(logp[rows], m), repr(c), len(rows))
+        total = total.index_add(0, rows, own)
     return total
 
 # %% ../nbs/09_guidance.ipynb #f14038f3
@@ -268,8 +276,8 @@ class Conjunction(Control):
         return super().bind(lm)
     @property
     def min_words(self):
-        "The fewest words that each part can be satisfied in."
-        return max(p.min_words for p in self.parts)
+        "The length of the shortest text that satisfies all parts; what overlaps counts once."
+        return fewest_words(self.parts)
     @property
     def fixes_length(self):
         "Does one of them say how many words?"
@@ -312,6 +320,9 @@ def plan(self: Conjunction, lm, gen, n_words=None): # as in `Control.plan`
         if clash := [i for i in words if given.get(i, words[i]) != words[i]]:
             raise BadInput(f'{self} want different words at position {clash[0] + 1}')
         given |= words
-    if n is not None and n < self.min_words:
-        raise BadInput(f'{self}: {n} words cannot hold the {self.min_words} that one of them needs')
+    least = self.min_words
+    if n is not None and n < least:
+        open_gap = any(None in getattr(p, 'wanted', ()) for p in self.parts)
+        if n_words is None and open_gap: return self.plan(lm, gen, least)
+        raise BadInput(f'{self}: {n} words cannot hold the {least} that they need')
     return n, given

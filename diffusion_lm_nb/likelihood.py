@@ -8,6 +8,8 @@ import math
 import torch
 from fastcore.basics import patch
 from .files import BadInput
+from .corpora import texts_of_words
+from .checkpoints import check_float32, check_whole
 from .data import pad_batch
 from .forward import q_sample
 from .objective import prior_kl, vlb_weight
@@ -87,6 +89,8 @@ def bound(self: DiffusionLM, texts, # list of word lists
     """An upper bound on −log p(w), in nats, one number a sequence: Σ_t KL + L_T − log p_θ(w|x_0)
     − log p(length), estimated without bias (sections 3.3 and 4.1).
     """
+    check_whole(draws=draws, T=T, batch_size=batch_size)
+    check_float32(self)
     self.eval()
     if long := max((len(w) for w in texts if len(w) > self.length - 2), default=0):
         raise BadInput(f'a text of {long} words is too long: the model holds {self.length - 2}')
@@ -110,8 +114,7 @@ def nll(
 ) -> float:
     "The bound in nats a token (words and END), over all sequences together."
     if isinstance(texts, str): texts = [texts]
-    words = [t.split() if isinstance(t, str) else list(t) for t in texts]
-    if not words: raise BadInput('no texts to measure')
+    words = texts_of_words(texts)
     tokens = sum(len(w) + 1 for w in words)
     return float(self.bound(words, draws, T, seed, batch_size).sum() / tokens)
 
@@ -148,7 +151,7 @@ def likelihood(
         rate, se = ratio(a, b)
         if progress: progress(len(used), most)
         if se <= tolerance and limit is None: break
-    unknown = sum(w not in lm.vocab.ids for t in used for w in t)
+    unknown = sum(w not in lm.vocab for t in used for w in t)
     return dict(
         nats_per_token=rate,
         nats_per_block_token=float(a.sum() / (b + 2).sum()),

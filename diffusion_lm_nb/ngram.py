@@ -26,8 +26,13 @@ class KneserNey:
         self.order = order
         self.vocab = vocab
 
+    def knows(self, word): # str
+        "Is it in the vocabulary? What is spelt like a mark of the model is no word."
+        if word in ('START', 'END', 'UNK', 'PAD'): return False
+        return self.vocab is None or word in self.vocab
+
     def _words(self, words): # list[str] -> list[str], with START, END and UNK
-        known = [w if self.vocab is None or w in self.vocab else 'UNK' for w in words]
+        known = [w if self.knows(w) else 'UNK' for w in words]
         return ['START'] * (self.order - 1) + known + ['END']
 
 # %% ../nbs/D_ngram.ipynb #a01c2ea5

@@ -12,6 +12,7 @@ import json, random, re, time
 from importlib.resources import files
 from pathlib import Path
 from .files import BadInput, bar, parse_json, read_lines, read_text, RowFile
+from .files import user_path
 from .corpora import tokenise
 from .checkpoints import weights_home
 from .sampling import mbr
@@ -182,7 +183,7 @@ def read_items(path, rules='train'): # rules: how `tokenise` splits aNLG's sente
     `{left, right}`, or lines with ___.
     """
     lines, out = read_lines(path), []
-    if lines and lines[0][1].lstrip().startswith('{') and Path(path).suffix == '.json':
+    if lines and lines[0][1].lstrip().startswith('{') and Path(path).suffix.lower() == '.json':
         rows = [(f'item {k[:50]}', v) for k, v in parse_json(read_text(path), path).items()]
         read = lambda v: anlg_item(v, rules)
     else: rows, read = [(f'line {i}', line) for i, line in lines], line_item
@@ -205,7 +206,7 @@ def semantic_classifier(
     model='e2e', # by default the one that is shipped with the model
 ):
     "The classifier of field-value pairs that belongs to a model."
-    path = Path(name) if name else weights_home()/f'{Path(model).name}-semantic'
+    path = user_path(name) if name else weights_home()/f'{Path(model).name}-semantic'
     if not (path/'config.json').exists():
         raise BadInput(
             f'no classifier in {path}; train one: dlm-train e2e-semantic --out runs/e2e-semantic,'

@@ -9,6 +9,7 @@ from dataclasses import dataclass, replace
 import torch, torch.nn.functional as F
 from fastcore.basics import patch
 from .files import BadInput
+from .checkpoints import check_request, check_sampling
 from .forward import q_sample
 from .denoiser import DiffusionLM, PaperDiffusionLM
 from .loss import keyed_generator
@@ -65,6 +66,7 @@ def request(self: DiffusionLM, index, # number of the sample in the seed's strea
             control=None,
             n_words=None): # the length; by default that of the control, else drawn
     "What sample `index` of a seed starts from, a `Request`; nothing else of a batch enters it."
+    check_request(self, control, n_words)
     gen, given, least = keyed_generator(seed, index), {}, 1
     if control is not None:
         n, given = control.bind(self).plan(self, gen, n_words)
@@ -172,6 +174,7 @@ def time_grid(steps, # how many, evenly spaced; or the times themselves, (steps 
 
 # %% ../nbs/07b_sampling.ipynb #782a0688
 @patch
+@torch.inference_mode(False) # a caller may be in it; controls need gradients
 @torch.no_grad()
 def sampling_loop(
     self: DiffusionLM,
@@ -248,6 +251,8 @@ def bind_guide(self: DiffusionLM, guide, solver): # a `ClassifierGuidance`; as i
 
 # %% ../nbs/07b_sampling.ipynb #880625dd
 @patch
+@torch.inference_mode(False)
+@torch.no_grad()
 def sample_many(
     self: DiffusionLM,
     wanted, # list of (number in the seed's stream, control or None)
@@ -262,6 +267,7 @@ def sample_many(
     progress=None,
 ):
     "A sample for each that is wanted, in order, in as few batches as possible."
+    check_sampling(guide, steps, guidance, seed=seed, batch_size=batch_size)
     time_grid(steps)
     make_solver(solver)
     if guide is not None: self.bind_guide(guide, solver)
@@ -293,6 +299,7 @@ def sample(
     progress=None, # called with (done, all) after each batch
 ) -> list[str]:
     "n samples, as strings of tokens with spaces."
+    check_sampling(n=n, first=first)
     if n < 0: raise BadInput(f'n must not be negative, got {n}')
     controls = control if isinstance(control, (list, tuple)) else [control] * n
     if len(controls) != n: raise BadInput(f'{len(controls)} controls for {n} samples')
@@ -327,6 +334,7 @@ def trajectory(
     guide=None,
 ):
     "Sample `index` again, step by step: yields `Step`s; the last text is what `sample` returns."
+    check_sampling(guide, steps, guidance, seed=seed, index=index, batch_size=batch_size)
     self.eval()
     if guide is not None: self.bind_guide(guide, solver)
     r = self.request(index, seed, control, n_words)

@@ -91,6 +91,6 @@ OLD_NAMES = dict(churn='renoise', fresh='renoise_all', dpm2m='dpmpp2m')
 def make_solver(solver): # a name, or a `Solver`
     "A `Solver` that has seen nothing yet; BadInput if there is none of that name."
     if isinstance(solver, Solver): return copy.deepcopy(solver)
-    name = OLD_NAMES.get(solver, solver)
+    name = OLD_NAMES.get(str(solver), str(solver))
     if name not in SOLVERS: raise BadInput(f'no solver {solver!r}; there are {", ".join(SOLVERS)}')
     return SOLVERS[name]()

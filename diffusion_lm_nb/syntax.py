@@ -12,7 +12,7 @@ import torch, torch.nn.functional as F
 from torch import nn
 from fastcore.basics import patch
 from .files import BadInput
-from .checkpoints import Pretrained, shipped
+from .checkpoints import Pretrained, is_whole, shipped
 from .data import Batches
 from .forward import make_schedule, q_sample
 from .denoiser import Block, DiffusionLM
@@ -252,6 +252,7 @@ class PartsOfSpeech(Syntactic):
     "The words have these universal tags, in this order: PartsOfSpeech(['DET', 'NOUN', …])."
     needs_spans, inner, fixes_length = False, 3, True
     def __init__(self, tags, reader=None): # list of str, or one string with spaces
+        if not isinstance(tags, (str, list, tuple)): tags = []
         self.tags = tags.split() if isinstance(tags, str) else list(tags)
         if not self.tags: raise BadInput('no tags are wanted')
         if wrong := [t for t in self.tags if t not in UPOS]:
@@ -308,14 +309,13 @@ class SyntaxSpan(Syntactic):
     "Words `first` to `last`, counted from 0, are a constituent: SyntaxSpan(3, 5, 'PP')."
     strength = 4.
     def __init__(self, first, last, label, reader=None):
-        whole = all(isinstance(i, int) and not isinstance(i, bool) for i in (first, last))
-        if not whole or not 0 <= first <= last:
+        if not (is_whole(first) and is_whole(last)) or not 0 <= first <= last:
             raise BadInput('a span is its first and last word, counted from 0, not '
                            f'{str(first)[:20]} to {str(last)[:20]}')
-        self.first, self.last, self.labels = first, last, read_labels(label)
+        self.first, self.last, self.labels = int(first), int(last), read_labels(label)
         self.label = '+'.join(self.labels)
-        self.min_words, self.given = last + 1, reader
-        self.label_key = 'spans', first, last, self.label
+        self.min_words, self.given = self.last + 1, reader
+        self.label_key = 'spans', self.first, self.last, self.label
     def bind(self, lm):
         "As `Syntactic`; BadInput also if the classifier does not know the label."
         super().bind(lm)

@@ -14,7 +14,7 @@ from fastcore.basics import patch
 from torch import nn
 from .files import BadInput
 from .checkpoints import Pretrained, Progress, load_checkpoint, save_checkpoint
-from .checkpoints import stop_signs
+from .checkpoints import diverged, stop_signs
 from .data import Batches, SPECIALS, Vocab
 from .denoiser import diffusion_lm
 from .loss import ema_update, keyed_generator, learning_rate
@@ -74,7 +74,8 @@ def fitting_texts(preset, examples, length): # -> examples, Vocab
     vocab = Vocab.from_texts([e.words for e in kept], preset.min_count)
     if len(vocab) == len(SPECIALS):
         n = preset.min_count
-        raise BadInput(f'no word occurs more than {n} times; --min-count 0 keeps them all')
+        hint = '--min-count 0 keeps them all' if n else f'words spelt {" ".join(SPECIALS)} are none'
+        raise BadInput(f'no word occurs more than {n} times; {hint}')
     return kept, vocab
 
 # %% ../nbs/06b_training.ipynb #131ece60
@@ -247,9 +248,7 @@ class LogHook(Hook):
     def row(self, run): # a `Run`
         "Write the row; BadInput if the loss is not finite."
         row = {k: float(v) / run.rows for k, v in run.sums.items()}
-        if not math.isfinite(row['loss']):
-            raise BadInput(f'the loss is {row["loss"]} before step {run.step}; lower the learning'
-                           ' rate')
+        if not math.isfinite(row['loss']): raise diverged('loss', row['loss'], run.step)
         run.log.append(dict(step=run.step) | row)
         run.sums, run.rows = {}, 0
         self.say.row(run.step, row['loss'])
@@ -266,9 +265,10 @@ class CheckpointHook(Hook):
         if self.path and self.path.exists():
             vars(run).update(load_checkpoint(self.path, run.bare, run.opt.optimizer, run.ema))
     def save(self, run): # a `Run`
-        "Write the checkpoint, in the first process, if the weights are finite."
+        "Write the checkpoint, in the first process; BadInput if anything in it is not finite."
         if not self.path or run.rank: return
-        if not all(v.isfinite().all() for v in run.ema.values()): return
+        for k, v in run.sums.items():
+            if not math.isfinite(v): raise diverged(k, float(v), run.step)
         meta = {k: getattr(run, k) for k in run.saved}
         meta['sums'] = {k: float(v) for k, v in run.sums.items()}
         save_checkpoint(self.path, run.bare, run.opt.optimizer, run.ema, meta)
@@ -315,7 +315,10 @@ def fit(
     try:
         with stop_signs() as signs:
             hooks = [StepHook(), EMAHook(), log, checkpoint, StopHook(say, signs)]
-            training_loop(run, batch_at, hooks)
+            try: training_loop(run, batch_at, hooks)
+            except BadInput as e:
+                if signs: raise KeyboardInterrupt(str(e)) from None
+                raise
     finally:
         say.close()
         for name in ('forward', '_original_forward'):
