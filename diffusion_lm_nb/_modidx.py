@@ -1703,7 +1703,7 @@ d = { 'settings': {'branch': 'main', 'doc_baseurl': '/', 'doc_host': '', 'git_ur
                                                                                             'diffusion_lm_nb/training.py'),
                                           'diffusion_lm_nb.training.StopHook.at_end': ( 'training.html#stophook.at_end',
                                                                                         'diffusion_lm_nb/training.py'),
-                                          'diffusion_lm_nb.training.check_shares': ( 'training.html#check_shares',
+                                          'diffusion_lm_nb.training.check_shards': ( 'training.html#check_shards',
                                                                                      'diffusion_lm_nb/training.py'),
                                           'diffusion_lm_nb.training.fit': ('training.html#fit', 'diffusion_lm_nb/training.py'),
                                           'diffusion_lm_nb.training.fitting_texts': ( 'training.html#fitting_texts',

@@ -25,7 +25,7 @@ from .checkpoints import begin_run, check_checkpoint, find_trained, save_hashes
 from .checkpoints import save_model
 from .data import MAX_WORDS, SPECIALS
 from .loss import MODEL_PRESETS
-from .training import ARTransformer, check_shares, fit, make_accelerator, MODEL_KINDS
+from .training import ARTransformer, check_shards, fit, make_accelerator, MODEL_KINDS
 from .sampling import load_model
 from .likelihood import likelihood
 from .controls import CONTROL_KINDS, CONTROL_PRESETS, Length, SemanticContent
@@ -182,7 +182,7 @@ def made_model(preset, seed, compile, accumulate): # a `Preset`; as in `train`, 
     torch.manual_seed(seed)
     model, batch_at = KINDS[preset.kind](preset, examples, seed)
     shares = int(os.environ.get('WORLD_SIZE', 1)) * accumulate
-    if shares > 1: check_shares(model, len(batch_at(0)[1]), shares)
+    if shares > 1: check_shards(model, len(batch_at(0)[1]), shares)
     if compile: compile_network(model)
     return examples, model, batch_at
 

@@ -150,7 +150,7 @@ class Interface:
         steps: int = 50, # denoising steps
         seed: int = 0,
         first: int = 0, # number of the first sample in the seed's stream
-        solver='renoise', # a name in `sampling.SOLVERS`, or a `Solver`
+        solver='renoise', # a name in `solvers.SOLVERS`, or a `Solver`
         n_words: int | None = None, # length; drawn as in training by default
         batch_size: int | None = None, # sequences at once
         clamp: bool = False, # the paper's clamping trick
@@ -158,7 +158,7 @@ class Interface:
         guide=None, # a `ClassifierGuidance`, which moves the latents
         progress=None, # called with (done, all) after each batch
     ) -> list[str]:
-        "n samples, as strings of tokens with spaces (chapter 07)."
+        "n samples, as strings of tokens with spaces (chapter 07b)."
         raise NotImplementedError('import diffusion_lm_nb')
     def infill(
         self,
@@ -187,7 +187,7 @@ class Interface:
         control=None, steps: int = 50, solver='renoise', n_words: int | None = None,
         batch_size: int | None = None, clamp: bool = False, guidance: float = 1.0, guide=None,
     ):
-        "Yield the `Step`s of one sample, from noise to text (chapter 07)."
+        "Yield the `Step`s of one sample, from noise to text (chapter 07b)."
         raise NotImplementedError('import diffusion_lm_nb')
 
 # %% ../nbs/05_denoiser.ipynb #7715a354

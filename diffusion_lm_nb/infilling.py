@@ -178,10 +178,10 @@ def loss(
     self: GapLM,
     ids, mask, # (batch, length)
     gen, # CPU generator
-    part=(0, 1), # shard (r, R), as in `DiffusionLM.loss`
+    shard=(0, 1), # shard (r, R), as in `DiffusionLM.loss`
 ): # -> nats per word of the gaps, dict of parts
     "Cross-entropy of the words in the gaps, given a clean context."
-    (B, L), dev, v, (r, R) = ids.shape, ids.device, self.vocab, part
+    (B, L), dev, v, (r, R) = ids.shape, ids.device, self.vocab, shard
     stops = {v.ids[w] for w in '.!?' if w in v.ids}
     gap = gap_mask(ids.cpu(), mask.cpu(), stops, gen).to(dev)
     noised = gap | ((ids == v.start) | (ids == v.end)) & mask

@@ -61,9 +61,9 @@ class GPT(LanguageModel):
     def token_nats(self, ids, mask): # (batch, length) -> (batch, length−1)
         "−log p of each target given all tokens before it; 0 elsewhere."
         return ARTransformer.token_nats(self, ids, mask) * self.targets(ids, mask)
-    def forward(self, ids, mask, gen=None, part=(0, 1)): # as in chapter 06
+    def forward(self, ids, mask, gen=None, shard=(0, 1)): # as in chapter 06
         "Nats a target, dict of parts: what a training loop calls."
-        r, R = part
+        r, R = shard
         ce = R * self.token_nats(ids[r::R], mask[r::R]).sum() / self.targets(ids, mask).sum()
         return ce, dict(ce=ce.detach())
 

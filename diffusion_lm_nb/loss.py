@@ -56,10 +56,10 @@ def loss(
     ids, # (batch, length)
     mask, # (batch, length)
     gen, # generator of all noise
-    part=(0, 1), # shard (r, R): rows r, r + R, r + 2R …; the mean over r is that of the batch
+    shard=(0, 1), # shard (r, R): rows r, r + R, r + 2R …; the mean over r is that of the batch
 ):
     "Cross-entropy of the words in nats a token, and a dict of parts."
-    (B, L), (r, R), dev = ids.shape, part, ids.device
+    (B, L), (r, R), dev = ids.shape, shard, ids.device
     t = per_token_timesteps(stratified_timesteps(B, gen, dev), mask, gen)
     noise = torch.randn(B, L, self.dim, generator=gen, device=gen.device).to(dev)
     twice = self_condition_now(gen) and self.self_cond
@@ -79,9 +79,9 @@ def loss(
 # %% ../nbs/06_loss.ipynb #ad8f4144
 @patch
 def forward(self: DiffusionLM, ids, mask, # (batch, length)
-            gen, part=(0, 1)): # as in `loss` -> loss a token, dict of parts
+            gen, shard=(0, 1)): # as in `loss` -> loss a token, dict of parts
     "The training loss: what a training loop calls."
-    return self.loss(ids, mask, gen, part)
+    return self.loss(ids, mask, gen, shard)
 
 # %% ../nbs/06_loss.ipynb #ca573baf
 @patch
@@ -90,10 +90,10 @@ def loss(
     ids, # (batch, length), pads included
     mask, # (batch, length); not read: pads are words
     gen, # generator of all noise
-    part=(0, 1), # as in `DiffusionLM.loss`
+    shard=(0, 1), # as in `DiffusionLM.loss`
 ):
     "L_simple^e2e (section 4.1), the released code's terms unweighted, and a dict of the three."
-    T, (B, L), (r, R), dev = 2000, ids.shape, part, ids.device
+    T, (B, L), (r, R), dev = 2000, ids.shape, shard, ids.device
     t = stratified_timesteps(B, gen, dev)
     noise = torch.randn(B, L, self.dim, generator=gen, device=gen.device).to(dev)
     self_condition_now(gen)                        # not used: both recipes draw the same numbers

@@ -13,7 +13,7 @@ from .files import BadInput, read_rows, RowFile, write_atomic
 from .data import SPECIALS
 from .denoiser import DiffusionLM
 from .loss import keyed_generator, learning_rate
-from .training import check_shares, send
+from .training import check_shards, send
 from .guidance import parts_of
 from .syntax import Syntactic, syntax_classifier
 from .reproduction import guide_for, pick, read_targets, run_targets, shipped_targets
@@ -108,14 +108,14 @@ def shard_model(lm): # `DiffusionLM`, the processes being connected
     return fully_shard(lm)
 
 # %% ../nbs/18b_parallel.ipynb #c3f534a7
-def sharded_step(lm, opt, batch, preset, step, part): # sharded; …; on the device; part: (r, R)
+def sharded_step(lm, opt, batch, preset, step, shard): # sharded; …; on the device; shard: (r, R)
     "One step of training: this process's shard of the batch, all processes' gradients."
-    check_shares(lm, len(batch[1]), part[1])
+    check_shards(lm, len(batch[1]), shard[1])
     for group in opt.param_groups: group['lr'] = learning_rate(preset, step)
     opt.zero_grad()
     bf16 = preset.precision == 'bf16'
     with torch.autocast(batch[1].device.type, torch.bfloat16, enabled=bf16):
-        loss, _ = lm(*batch, part=part)
+        loss, _ = lm(*batch, shard=shard)
     loss.backward()
     if preset.clip: nn.utils.clip_grad_norm_(lm.parameters(), preset.clip)
     opt.step()
@@ -124,7 +124,7 @@ def sharded_step(lm, opt, batch, preset, step, part): # sharded; …; on the dev
 def fit_sharded(lm, batch_at, preset, device='cpu'): # fresh; step -> batch; `Preset`; own device
     "Train with everything cut up among torchrun's processes -> the mean of the weights, whole."
     import torch.distributed as dist
-    part, device = (dist.get_rank(), dist.get_world_size()), torch.device(device)
+    shard, device = (dist.get_rank(), dist.get_world_size()), torch.device(device)
     lm = shard_model(lm.to(device).train())
     mine = {k: p for k, p in lm.named_parameters()}
     ema = {k: p.to_local().detach().clone() for k, p in mine.items()}
@@ -133,7 +133,7 @@ def fit_sharded(lm, batch_at, preset, device='cpu'): # fresh; step -> batch; `Pr
     )
     for step in range(preset.steps):
         batch = [send(a, device) for a in batch_at(step)]
-        sharded_step(lm, opt, batch, preset, step, part)
+        sharded_step(lm, opt, batch, preset, step, shard)
         d = min(preset.ema, (1 + step) / (10 + step))
         for k, p in mine.items(): ema[k].lerp_(p.to_local().detach(), 1 - d)
     for k, p in mine.items(): p.to_local().detach().copy_(ema[k])

@@ -2,7 +2,7 @@
 
 # %% auto #0
 __all__ = ['MODEL_KINDS', 'ARTransformer', 'load_ar', 'text_batches', 'fitting_texts', 'make_diffusion', 'make_ar',
-           'make_accelerator', 'send', 'check_shares', 'Run', 'Hook', 'training_loop', 'StepHook', 'EMAHook', 'LogHook',
+           'make_accelerator', 'send', 'check_shards', 'Run', 'Hook', 'training_loop', 'StepHook', 'EMAHook', 'LogHook',
            'CheckpointHook', 'StopHook', 'fit']
 
 # %% ../nbs/06b_training.ipynb #67aa177d
@@ -44,9 +44,9 @@ class ARTransformer(nn.Module, Pretrained):
         logp = logits.float().log_softmax(-1)
         return -logp.gather(-1, ids[:, 1:, None])[..., 0] * mask[:, 1:]
     def forward(self, ids, mask, gen=None, # (batch, length); gen is not used
-                part=(0, 1)): # as in `loss`
+                shard=(0, 1)): # as in `loss`
         "Nats a token, dict of parts: what a training loop calls."
-        (r, R), total = part, mask[:, 1:].sum()
+        (r, R), total = shard, mask[:, 1:].sum()
         ce = R * self.token_nats(ids[r::R], mask[r::R]).sum() / total
         return ce, dict(ce=ce.detach())
 
@@ -133,10 +133,10 @@ def send(a, device): # any part of a batch; `torch.device`
     return a.to(device, non_blocking=True)
 
 # %% ../nbs/06b_training.ipynb #82def38e
-def check_shares(model, rows, R): # sequences in a batch; number of shards
+def check_shards(model, rows, R): # sequences in a batch; number of shards
     "BadInput unless the batches can be cut into R shards."
     if R == 1: return
-    if 'part' not in inspect.signature(type(model).forward).parameters:
+    if 'shard' not in inspect.signature(type(model).forward).parameters:
         raise BadInput(f'a {type(model).__name__} trains in one process, with whole batches;'
                        ' start it without torchrun and without --accumulate')
     if rows % R:
@@ -168,7 +168,7 @@ class Run:
         self.sums, self.rows = {}, 0 # loss and parts since the last row, summed; their number
         self.model, self.opt = self.acc.prepare(model, self.opt)
         self.rank = self.acc.process_index # process 0 alone writes and prints
-        self.knows_shards = 'part' in inspect.signature(type(model).forward).parameters
+        self.knows_shards = 'shard' in inspect.signature(type(model).forward).parameters
     def on_device(self, batch): # a tuple
         "The batch on the run's device; a loss that knows no shards keeps its generator."
         move = self.knows_shards
@@ -179,12 +179,12 @@ class Run:
 def losses(self: Run, batch): # a tuple whose second part is the mask
     "Yield the loss of each shard of this process; note the tokens and the parts of the loss."
     R, n = self.acc.num_processes, self.accumulate
-    check_shares(self.bare, len(batch[1]), R * n)
+    check_shards(self.bare, len(batch[1]), R * n)
     self.tokens, self.parts = batch[1].sum(), {}
     for k in range(n):
-        part = dict(part=(self.rank * n + k, R * n)) if R * n > 1 else {}
+        shard = dict(shard=(self.rank * n + k, R * n)) if R * n > 1 else {}
         with nullcontext() if k + 1 == n else self.acc.no_sync(self.model):
-            loss, parts = self.model(*self.on_device(batch), **part)
+            loss, parts = self.model(*self.on_device(batch), **shard)
             yield loss / n
         for name, v in (dict(loss=loss.detach()) | parts).items():
             self.parts[name] = self.parts.get(name, 0) + v / n
