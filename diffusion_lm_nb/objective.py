@@ -23,7 +23,7 @@ def prior_kl(x0, # (batch, length, dim) clean vectors e
     return gaussian_kl(ᾱ.sqrt() * x0, σ2, torch.zeros_like(x0), torch.ones_like(σ2)).sum(-1)
 
 # %% ../nbs/03_objective.ipynb #3ef0ac40
-def vlb_weight(s, # times before the reverse step ends, any shape, in [0, 1]
+def vlb_weight(s, # times where the reverse step ends, any shape, in [0, 1]
                t, # times where it starts, like s, t > s
                schedule): # a `Schedule`
     "The weight of ‖e − x̂0‖² in a KL term, (SNR_s − SNR_t)/2, float64, like t (appendix E)."

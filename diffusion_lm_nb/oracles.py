@@ -22,7 +22,8 @@ from .denoiser import Block
 from .loss import keyed_generator, Preset
 from .trees import gold_chart, read_tree, span_marginals, spans_tree, tree_spans
 from .trees import tree_text, UPOS
-from .syntax import example_chart, frequent_labels, make_syntax, syntax_loss
+from .trees import example_chart
+from .syntax import frequent_labels, make_syntax, syntax_loss
 from .syntax import SyntaxHead
 
 # %% ../nbs/12_oracles.ipynb #8951095e

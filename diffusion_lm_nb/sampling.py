@@ -41,7 +41,9 @@ def draw_length(self: DiffusionLM, gen, # the sample's generator
 def check_length(self: DiffusionLM, n_words, least, control): # least: words that the control needs
     "BadInput unless so many words can be written, and hold the control."
     most = self.length - 2
-    if least > most: raise BadInput(f'{str(control)[:200]} needs {least} words; the model writes 1 to {most}')
+    if least > most:
+        what = str(control)[:200]
+        raise BadInput(f'{what} needs {least} words; the model writes 1 to {most}')
     if n_words is None: return
     if n_words < least:
         raise BadInput(f'{str(control)[:200]} needs {least} words; {n_words} are wanted')

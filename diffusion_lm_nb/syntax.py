@@ -2,8 +2,8 @@
 
 # %% auto #0
 __all__ = ['SYNTAX_PRESETS', 'SYNTAX_KINDS', 'TASKS', 'SyntaxHead', 'syntax_loss', 'SyntaxClassifier', 'practice_marginals',
-           'example_chart', 'frequent_labels', 'tag_numbers', 'make_syntax', 'syntax_classifier', 'tilt', 'belongs_to',
-           'classifier_for', 'Syntactic', 'PartsOfSpeech', 'SyntaxTree', 'SyntaxSpan', 'SyntaxOnLatents', 'split_task']
+           'frequent_labels', 'tag_numbers', 'make_syntax', 'syntax_classifier', 'tilt', 'belongs_to', 'classifier_for',
+           'Syntactic', 'PartsOfSpeech', 'SyntaxTree', 'SyntaxSpan', 'SyntaxOnLatents', 'split_task']
 
 # %% ../nbs/11b_syntax.ipynb #8e9f50ff
 from collections import Counter
@@ -19,9 +19,9 @@ from .denoiser import Block, DiffusionLM
 from .loss import Preset, keyed_generator, stratified_timesteps
 from .guidance import Control
 from .classifiers import marginals_alone
-from .trees import UPOS, bracket_scores, collapse_unary, gold_chart, inside
-from .trees import read_labels, read_tree, tree_f1, tree_log_prob, tree_spans
-from .trees import tree_text, warn_once
+from .trees import UPOS, bracket_scores, collapse_unary, example_chart, gold_chart
+from .trees import inside, read_labels, read_tree, tree_f1, tree_log_prob
+from .trees import tree_spans, tree_text, warn_once
 
 # %% ../nbs/11b_syntax.ipynb #2fafc8aa
 class SyntaxHead(nn.Module):
@@ -114,13 +114,6 @@ def practice_marginals(lm, clf, ids, mask, gen): # (batch, length) both; CPU gen
     rows = torch.rand(B, generator=gen) < .6
     p[rows] = lm.predict(x[rows], t[rows], mask[rows])[0].exp()
     return p
-
-# %% ../nbs/11b_syntax.ipynb #f8754490
-def example_chart(example): # an `Example`
-    "{(first, last): label} of its tree; None if it has none, or one with other words."
-    if not example.tree: return None
-    tree = read_tree(example.tree)
-    return collapse_unary(tree_spans(tree)) if len(tree.leaves()) == len(example.words) else None
 
 # %% ../nbs/11b_syntax.ipynb #4a6c4b92
 def frequent_labels(charts, least=20): # dicts or None; a rarer collapsed chain is left out

@@ -2,8 +2,8 @@
 
 # %% auto #0
 __all__ = ['LABELS', 'UPOS', 'PENN', 'ROOTS', 'warn_once', 'plain_label', 'read_labels', 'read_tree', 'tree_text', 'tree_spans',
-           'collapse_unary', 'spans_tree', 'tree_f1', 'inside', 'span_marginals', 'gold_chart', 'bracket_scores',
-           'tree_log_prob', 'viterbi_charts']
+           'collapse_unary', 'spans_tree', 'example_chart', 'tree_f1', 'inside', 'span_marginals', 'gold_chart',
+           'bracket_scores', 'tree_log_prob', 'viterbi_charts']
 
 # %% ../nbs/11_trees.ipynb #e927e554
 import re, sys
@@ -107,6 +107,13 @@ def spans_tree(chart, words): # {(first, last): label}, nested; list of str
         parts[i] = below[0]
     whole = [parts[k] for k in sorted(parts)]
     return whole[0] if len(whole) == 1 and isinstance(whole[0], Tree) else Tree('S', whole)
+
+# %% ../nbs/11_trees.ipynb #f8754490
+def example_chart(example): # an `Example`
+    "{(first, last): label} of its tree; None if it has none, or one with other words."
+    if not example.tree: return None
+    tree = read_tree(example.tree)
+    return collapse_unary(tree_spans(tree)) if len(tree.leaves()) == len(example.words) else None
 
 # %% ../nbs/11_trees.ipynb #56d19f6a
 def tree_f1(a, b): # lists of (first, last, label)
