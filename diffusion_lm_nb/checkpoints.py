@@ -626,7 +626,7 @@ def check_request(model, control, n_words): # `DiffusionLM`; as in `request`
 # %% ../nbs/E_checkpoints.ipynb #e1c0de21
 def check_log_prob(value, who, rows): # what a `log_prob` gave; whose; of how many sequences
     "The value; BadInput unless it has a number for each sequence, no NaN and not +∞."
-    if not torch.is_tensor(value) or value.shape not in ((), (rows,)):
+    if not torch.is_tensor(value) or value.shape != (rows,) and (rows > 1 or value.dim()):
         what = f'shape {tuple(value.shape)}' if torch.is_tensor(value) else repr(value)[:80]
         raise BadInput(f'the log_prob of {who} gave {what}; it gives a tensor, a number a sequence')
     if value.isnan().any() or (value == math.inf).any():

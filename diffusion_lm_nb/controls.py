@@ -17,7 +17,7 @@ from .ngram import KneserNey
 from .data import Batches
 from .denoiser import DiffusionLM
 from .loss import Preset, keyed_generator
-from .guidance import Control, condition, phrase_log_prob
+from .guidance import Control, condition, phrase_automaton, phrase_log_prob
 from .classifiers import NoisyClassifier
 
 # %% ../nbs/10_controls.ipynb #848e3c67
@@ -46,8 +46,9 @@ class SemanticContent(Control):
         self.min_words, self.label_key = min(map(len, self.phrases)), (self.field, self.value)
     @property
     def batch_key(self):
-        "Values whose phrases have the same numbers of words are asked together."
-        return type(self), *map(len, self.ids), *map(len, self.avoid)
+        "Values whose automata have the same sizes are asked together."
+        wholes = [p for p in (self.ids, self.ids + self.avoid, self.avoid) if p]
+        return type(self), *(phrase_automaton(tuple(map(tuple, p)))[1].shape for p in wholes)
     @staticmethod
     def log_probs(controls, logp): # of equal `batch_key`, one a row; (batch, length, vocab)
         "log P of each row's control, exact for independent positions, `(batch,)`."

@@ -152,8 +152,9 @@ E2E_VALUES = {
 
 # %% ../nbs/B_corpora.ipynb #b1c0de12
 def same_letters(text): # str
-    "What two spellings of a value have in common: letters in one case, without spaces."
-    return ''.join(keep_together(text).casefold().split())
+    "What two spellings of a value have in common: letters and digits in one case, no accents."
+    apart = unicodedata.normalize('NFKD', text.casefold())
+    return ''.join(c for c in apart if c.isalnum())
 
 # %% ../nbs/B_corpora.ipynb #b1c0de13
 def official_value(

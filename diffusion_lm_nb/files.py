@@ -35,10 +35,11 @@ def user_path(path): # string or `Path`
     return found
 
 # %% ../nbs/A_files.ipynb #a1c0de05
+_UNSEEN = re.compile('[\u200e\u200f\u202a-\u202e\u2066-\u2069\ufeff]')
 def normal(value): # a text, or what JSON holds: lists and dicts are gone through
-    "The same in Unicode's composed form, NFC."
+    "The same in Unicode's composed form, NFC, without the invisible marks of direction."
     if isinstance(value, str):
-        return value if value.isascii() else unicodedata.normalize('NFC', value)
+        return value if value.isascii() else unicodedata.normalize('NFC', _UNSEEN.sub('', value))
     if isinstance(value, list): return [normal(v) for v in value]
     if isinstance(value, dict): return {normal(k): normal(v) for k, v in value.items()}
     return value

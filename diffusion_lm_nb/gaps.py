@@ -22,7 +22,9 @@ GAP = re.compile(r'^___(?:\{(\d+)\})?$')
 def read_gap(word): # str
     "`('gap', size or None)` for `___{3}` or `___`; any other word itself."
     found = GAP.match(word)
-    if not found: return word
+    if not found:
+        if not word.startswith('___'): return word
+        raise BadInput(f'{word[:50]} is no gap; write ___ or ___{{3}}, with spaces around it')
     return 'gap', int(found[1]) if found[1] else None
 
 # %% ../nbs/10b_gaps.ipynb #3ea234aa

@@ -201,6 +201,8 @@ def sampling_loop(
     for now, then in zip(ts, ts[1:]):
         t, s = self.times(now, given), self.times(then, given)
         logp, x̂0 = self.predict(x, t, mask, x̂0)
+        if now == ts[0] and not x̂0.isfinite().all():
+            raise BadInput('the network gives numbers that are not finite; its weights are damaged')
         logp, x̂0 = self.steer(logp, x̂0, bias, on_tokens, mask, guidance)
         if clamp: x̂0 = self.emb.clamp(x̂0)
         yield now, x, logp, x̂0

@@ -9,6 +9,7 @@ from diffusion_lm_nb import (
 from diffusion_lm_nb import commands as C, training as T
 from diffusion_lm_nb.corpora import load_corpus, pack_corpus, read_own, tokenise
 from diffusion_lm_nb.data import Vocab, pad_batch
+from diffusion_lm_nb.checkpoints import weights_home
 from diffusion_lm_nb.files import read_rows
 
 repo = Path(__file__).parents[1]
@@ -584,3 +585,45 @@ def test_what_is_no_control_is_said(lm):
 def test_immediate_repetitions_are_a_figure(tmp_path):
     (tmp_path/'a.txt').write_text('a pub near near it .\na cheap pub .\nit is 20 20 .\na bar .\n')
     assert json.loads(call('evaluate', tmp_path/'a.txt', '--json')[1])['repeats'] == 0.5
+
+# -- found by trying variants
+
+def test_the_numbers_of_a_shipped_model_carry_its_words(tmp_path):
+    folder = tmp_path / 'grammar'
+    shutil.copytree(weights_home() / 'grammar', folder)
+    config = json.loads((folder / 'config.json').read_text())
+    config['words'] = config['words'][:4] + config['words'][4:][::-1]
+    del config['vocabulary']
+    (folder / 'config.json').write_text(json.dumps(config))
+    with pytest.raises(BadInput, match='not those of the numbers'):
+        DiffusionLM.from_pretrained(folder)
+
+@pytest.mark.parametrize('field, written, value', [
+    ('near', 'burger-king', 'Burger King'), ('near', 'cafe rouge', 'Café Rouge'),
+    ('price', '£20–25', '£ 20 - 25'), ('customer rating', '5-out-of-5', '5 out of 5'),
+    ('area', 'City-Centre', 'city centre'), ('price', 'less than 20', 'less than £ 20')])
+def test_hyphens_and_accents_do_not_make_another_value(field, written, value):
+    assert ''.join(SemanticContent(field, written).value.split()) == ''.join(value.split())
+
+def test_marks_of_direction_are_no_words():
+    from diffusion_lm_nb.files import normal
+    assert normal('\u200fשלום\u200e \ufeffabc') == 'שלום abc'
+
+def test_a_gap_that_is_mistyped_is_said():
+    lm = DiffusionLM.from_pretrained('grammar')
+    for gap in ('___{-1}', '___{a}', '___.', '____'):
+        with pytest.raises(BadInput, match='is no gap'): lm.infill(f'The Eagle {gap} pub .')
+
+def test_damaged_weights_in_memory_are_said():
+    lm = DiffusionLM.from_pretrained('grammar')
+    next(lm.net.parameters()).data.fill_(math.nan)
+    with pytest.raises(BadInput, match='not finite'): lm.sample(1, steps=2)
+
+def test_one_number_for_several_sequences_is_no_log_prob():
+    lm = DiffusionLM.from_pretrained('grammar')
+    class Sum(Control):
+        def log_prob(self, logp, mask): return logp.sum()
+        def check(self, words): return True
+    c = Sum()
+    with pytest.raises(BadInput, match='number a sequence'):
+        c.posterior(torch.zeros(2, 3, len(lm.vocab)).log_softmax(-1), None)
