@@ -101,7 +101,8 @@ def check_numbers(seed, min_count, lr, **more): # as in `train`; numbers that ar
     for name, v in dict(lr=lr, **more).items():
         if v is not None and not v > 0:
             raise BadInput(f'--{name.replace("_", "-")} must be more than 0, not {v}')
-    if lr is not None and not lr < math.inf: raise BadInput(f'--lr must be finite, not {lr}')
+    if lr is not None and not lr <= .1: # one step of Adam moves a weight as far as that
+        raise BadInput(f'--lr must be at most 0.1, not {lr}; the presets have 0.0001 to 0.01')
     if not 0 <= seed < 2 ** 31:
         raise BadInput(f'--seed must be from 0 to {2 ** 31 - 1}, not {seed}')
     if min_count is not None and min_count < 0:

@@ -269,6 +269,8 @@ class CheckpointHook(Hook):
         if not self.path or run.rank: return
         for k, v in run.sums.items():
             if not math.isfinite(v): raise diverged(k, float(v), run.step)
+        largest = max(float(p.detach().abs().max()) for p in run.bare.parameters())
+        if largest > 1e4: raise diverged('a weight', largest, run.step) # no loss has seen it yet
         meta = {k: getattr(run, k) for k in run.saved}
         meta['sums'] = {k: float(v) for k, v in run.sums.items()}
         save_checkpoint(self.path, run.bare, run.opt.optimizer, run.ema, meta)

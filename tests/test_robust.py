@@ -627,3 +627,16 @@ def test_one_number_for_several_sequences_is_no_log_prob():
     c = Sum()
     with pytest.raises(BadInput, match='number a sequence'):
         c.posterior(torch.zeros(2, 3, len(lm.vocab)).log_softmax(-1), None)
+
+def test_the_last_step_cannot_wreck_a_good_model(tmp_path):
+    args = ['grammar', '--out', tmp_path / 'm', '--device', 'cpu']
+    assert call('train', *args, '--steps', 2)[0] == 0
+    good = {p.name: p.read_bytes() for p in (tmp_path / 'm').iterdir()}
+    refused('train', *args, '--steps', 3, '--resume', '--lr', '1e30', says='at most 0.1')
+    assert good == {p.name: p.read_bytes() for p in (tmp_path / 'm').iterdir()}
+    model = torch.nn.Linear(2, 2)
+    run = T.Run(model, C.PRESETS['grammar'], 'cpu')
+    model.weight.data[0, 0] = 1e6                       # no loss has been computed with it yet
+    hook = T.CheckpointHook(tmp_path, 0)
+    assert 'diverge' in complaint(hook.save, run) or '--lr' in complaint(hook.save, run)
+    assert not (tmp_path / 'checkpoint.safetensors').exists()
