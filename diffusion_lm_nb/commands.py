@@ -83,7 +83,6 @@ KINDS = (
     | BASELINE_KINDS | INFILL_KINDS
 )
 
-# %% ../nbs/H_commands.ipynb #4cb8b585
 PRESETS = (
     MODEL_PRESETS | CONTROL_PRESETS | SYNTAX_PRESETS | ORACLE_PRESETS | LM_PRESETS
     | BART_PRESETS | BASELINE_PRESETS | INFILL_PRESETS
@@ -400,7 +399,6 @@ def methods_that(fill_gaps): # True: infilling; False: texts under a control
         if ('infill' in cls.tasks) == fill_gaps: out[m] = partial(make_baseline, m)
     return out
 
-# %% ../nbs/H_commands.ipynb #2fc3e89b
 BASELINES, INFILLERS = methods_that(fill_gaps=False), methods_that(fill_gaps=True)
 
 # %% ../nbs/H_commands.ipynb #a5e0c10a

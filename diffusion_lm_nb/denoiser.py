@@ -168,7 +168,7 @@ class Interface:
         batch_size: int | None = None, clamp: bool = False, guidance: float = 1.0,
         guide=None, progress=None,
     ) -> list[str]:
-        "n ways to fill the gaps; what surrounds them comes back word for word (chapter 10)."
+        "n ways to fill the gaps; what surrounds them comes back word for word (chapter 10b)."
         raise NotImplementedError('import diffusion_lm_nb')
     def nll(
         self,

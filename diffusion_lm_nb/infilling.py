@@ -12,7 +12,7 @@ from .data import MAX_WORDS
 from .forward import q_sample
 from .denoiser import DiffusionLM
 from .loss import keyed_generator, Preset, self_condition_now, stratified_timesteps
-from .training import fitting_texts, text_batches
+from .training import make_diffusion
 from .gaps import Infill
 from .baselines import draw, sample_stream, Stream, Writer
 from .fine_tuning import gap_start
@@ -202,12 +202,7 @@ def loss(
 # %% ../nbs/15_infilling.ipynb #3f073b53
 def make_gaps(preset, examples, seed): # `Preset`, list of `Example`, int
     "A fresh `GapLM` for these texts, and its batches."
-    length = preset.model.get('length', 64)
-    examples, vocab = fitting_texts(preset, examples, length)
-    sizes = torch.tensor([len(e.words) for e in examples])
-    counts = torch.bincount(sizes, minlength=length - 1).tolist()
-    model = GapLM(vocab.words, length_counts=counts, **preset.model)
-    return model, text_batches(preset, examples, vocab, length, seed)
+    return make_diffusion(preset, examples, seed, GapLM)
 
 # %% ../nbs/15_infilling.ipynb #ea54ef53
 INFILL_PRESETS = {

@@ -79,13 +79,14 @@ def fitting_texts(preset, examples, length): # -> examples, Vocab
     return kept, vocab
 
 # %% ../nbs/06b_training.ipynb #131ece60
-def make_diffusion(preset, examples, seed):
+def make_diffusion(preset, examples, seed,
+                   make=diffusion_lm): # words, length_counts=…, **preset.model -> model
     "A fresh diffusion model for these texts, and its batches."
     length = preset.model.get('length', 64)
     examples, vocab = fitting_texts(preset, examples, length)
     words = torch.tensor([len(e.words) for e in examples])
     counts = torch.bincount(words, minlength=length - 1).tolist()
-    model = diffusion_lm(vocab.words, length_counts=counts, **preset.model)
+    model = make(vocab.words, length_counts=counts, **preset.model)
     return model, text_batches(preset, examples, vocab, length, seed)
 
 # %% ../nbs/06b_training.ipynb #d52c36d3

@@ -338,7 +338,7 @@ def everything(o):
         jobs = [
             (t, 'diffusion-classifier' if paper and t not in ('free', 'length') else 'diffusion')
             for t in tasks
-        ] # the paper's recipe has no beliefs that could be asked
+        ] # the paper's recipe has no token marginals to condition
         if 'semantic' in tasks and not paper:
             jobs.append(('semantic', 'diffusion-classifier'))
         for task, method in jobs:

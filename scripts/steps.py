@@ -2,7 +2,7 @@
 
     OMP_NUM_THREADS=1 python scripts/steps.py          # half an hour on one core, most of it the released way
 
-The wishes are 25 of the shipped classifier's, ten texts each, as `dlm-bench` has them, but others, with other noise.
+The controls are 25 of the shipped classifier's, ten texts each, as `dlm-bench` has them, but others, with other noise.
 """
 import json, time
 from pathlib import Path
@@ -11,9 +11,9 @@ from diffusion_lm_nb.reproduction import PAPER_GUIDANCE
 from diffusion_lm_nb.files import write_atomic
 from diffusion_lm_nb.sampling import load_model
 from diffusion_lm_nb.scale import ReleasedGuide, our_texts, released_texts
-from diffusion_lm_nb.bench import bench_classifiers, bench_wishes, quality
+from diffusion_lm_nb.bench import bench_classifiers, bench_controls, quality
 
-TABLE, PAIRS, WISHES, N = Path(__file__).parents[1]/'results/steps.json', 5, 5, 10
+TABLE, PAIRS, PER_PAIR, N = Path(__file__).parents[1]/'results/steps.json', 5, 5, 10
 SETTINGS = (
     [('ours', 'fresh', steps) for steps in (20, 30, 50, 64, 80)]
     + [('ours', 'churn', steps) for steps in (50, 80)]
@@ -23,7 +23,7 @@ SETTINGS = (
 def main():
     lm = load_model('e2e', 'cpu')
     clf, _ = bench_classifiers(lm, 'e2e')
-    wishes, guide = bench_wishes(lm, clf.labels, PAIRS * WISHES), ReleasedGuide(
+    controls, guide = bench_controls(lm, clf.labels, PAIRS * PER_PAIR), ReleasedGuide(
         clf, *PAPER_GUIDANCE['semantic']
     )
     for way, solver, steps in SETTINGS:
@@ -32,7 +32,7 @@ def main():
             continue
         texts, start = [], time.time()
         for k in range(PAIRS):
-            part = wishes[k * WISHES : (k + 1) * WISHES]
+            part = controls[k * PER_PAIR : (k + 1) * PER_PAIR]
             texts += (
                 released_texts(lm, part, guide, N, steps, k)
                 if way == 'released'
@@ -42,7 +42,7 @@ def main():
             way=way,
             solver=solver,
             steps=steps,
-            **quality(wishes, texts),
+            **quality(controls, texts),
             seconds_per_50=(time.time() - start) / PAIRS,
             hardware=hardware(),
             commit=commit(),

@@ -270,7 +270,7 @@ def test_bench_prints_one_object(tmp_path):
     assert {'released', '+ words', '+ packed'} <= set(r['ablation']) and all(
         v['low'] <= v['median'] <= v['high'] for v in r['train']['spread']['ours'].values()
     )
-    assert len(json.loads((tmp_path / 't.json').read_text())['ours']) == r['guided']['wishes']
+    assert len(json.loads((tmp_path / 't.json').read_text())['ours']) == r['guided']['controls']
 
 @pytest.mark.parametrize(
     'args, says',

@@ -696,3 +696,15 @@ def test_shards_make_one_report(tmp_path, capsys):
     assert dlm_reproduce([*args, '--out', str(tmp_path / 'two')]) == 0
     one, two = (json.loads((tmp_path / f / 'report.json').read_text()) for f in ('one', 'two'))
     assert one['samples'] == two['samples']
+
+def test_a_chain_of_labels_asks_for_all_of_them():
+    span = SyntaxSpan(0, 1, 'S::NP')
+    assert span.labels == ['S', 'NP'] and SyntaxSpan(0, 1, 'NML').labels == ['NP']
+    assert span.fits(['NP', 'S', 'S+NP', 'S+VP']) == [False, False, True, False]
+    assert span.fits(['NP', 'S+VP']) == [True, False]      # no such chain: its innermost label
+    class Reads:
+        def __init__(self, brackets): self.brackets = brackets
+        def parse(self, words): return read_tree(self.brackets)
+    words = ['the', 'pub']
+    assert span.score(words, Reads('(S (NP (DET the) (NOUN pub)))')) == 1
+    assert span.score(words, Reads('(NP (DET the) (NOUN pub))')) == 0
