@@ -143,9 +143,9 @@ def guided_memory(device, model, n, steps, released): # texts; released: True or
     "A few steps of guided sampling for one control."
     lm = load_model(model, device)
     _, big = bench_classifiers(lm, model)
-    control = bench_controls(lm, big.labels, 1)
-    if released: return partial(released_texts, lm, control, ReleasedGuide(big.to(device)), n, steps)
-    return partial(our_texts, lm, control, n, steps)
+    wanted = bench_controls(lm, big.labels, 1)
+    if released: return partial(released_texts, lm, wanted, ReleasedGuide(big.to(device)), n, steps)
+    return partial(our_texts, lm, wanted, n, steps)
 
 # %% ../nbs/G_bench.ipynb #90fb8a96
 def our_loop(device, peaks, compiled=False): # name; as in `bf16_pays`
