@@ -31,7 +31,8 @@ from .likelihood import likelihood
 from .controls import CONTROL_KINDS, CONTROL_PRESETS, Length, SemanticContent
 from .syntax import PartsOfSpeech, SYNTAX_KINDS, SYNTAX_PRESETS, SyntaxSpan
 from .syntax import SyntaxTree, TASKS
-from .teacher import make_judge, ORACLE_KINDS, ORACLE_PRESETS
+from .oracles import READER_KINDS
+from .teacher import make_judge, ORACLE_PRESETS
 from .language_models import BERT, LM_KINDS, LM_PRESETS, XLM
 from .mask_filling import BART, BART_KINDS, BART_PRESETS
 from .fine_tuning import FineTuned, FT, FTPoE, labelled_corpus
@@ -79,7 +80,7 @@ def plot_log(log, # rows of `fit`
 
 # %% ../nbs/H_commands.ipynb #8bb82bd4
 KINDS = (
-    MODEL_KINDS | CONTROL_KINDS | SYNTAX_KINDS | ORACLE_KINDS | LM_KINDS | BART_KINDS
+    MODEL_KINDS | CONTROL_KINDS | SYNTAX_KINDS | READER_KINDS | LM_KINDS | BART_KINDS
     | BASELINE_KINDS | INFILL_KINDS
 )
 

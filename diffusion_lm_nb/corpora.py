@@ -4,8 +4,9 @@
 __all__ = ['E2E_VALUES', 'CORPORA', 'LOADERS', 'code_points', 'keep_together', 'split_words', 'texts_of_words', 'unspaced',
            'tokenise', 'detokenise', 'data_home', 'same_letters', 'official_value', 'unknown_word', 'known_words',
            'read_tokenised', 'read_table', 'read_mr', 'read_official', 'sentences', 'triples', 'read_own', 'Annotated',
-           'load_treebank', 'load_corpus', 'field_values', 'swap_names', 'repeats', 'gap_slots', 'slots_reached',
-           'PhraseReader', 'shortest_text', 'fewest_words', 'pack_corpus', 'unpack_split', 'unpack_corpus']
+           'load_treebank', 'load_corpus', 'field_values', 'name_pools', 'replace_phrase', 'exchange_names',
+           'exchanged', 'repeats', 'gap_slots', 'slots_reached', 'PhraseReader', 'shortest_text', 'fewest_words',
+           'pack_corpus', 'unpack_split', 'unpack_corpus']
 
 # %% ../nbs/B_corpora.ipynb #e7bf317e
 import csv, difflib, io, json, logging, os, re, unicodedata, zlib
@@ -420,27 +421,40 @@ def field_values(examples): # list of `Example`
     return Counter(fv for e in examples for fv in e.mr)
 
 # %% ../nbs/B_corpora.ipynb #d1d73c1d
-def swap_names(
-    words,
-    mr,
-    pools,
-    gen, # list of str; (field, value) pairs; {field: list of word lists}; CPU generator
-):
-    "The words, with the values of the pools' fields exchanged for others."
-    for field, value in mr:
+def name_pools(examples): # with meaning representations
+    "Names and places nearby that the examples have, {field: list of word lists}."
+    pools = {}
+    for field in ('name', 'near'):
+        values = {v for e in examples for f, v in e.mr if f == field and v.strip()}
+        if values: pools[field] = [v.split() for v in sorted(values)]
+    return pools
+
+# %% ../nbs/B_corpora.ipynb #a7d70012
+def replace_phrase(words, old, new): # three lists of words; `old` is not empty
+    "The words with `new` wherever `old` stands, from left to right."
+    out, i = [], 0
+    while i < len(words):
+        here = words[i:i + len(old)] == old
+        out += new if here else words[i:i + 1]
+        i += len(old) if here else 1
+    return out
+
+# %% ../nbs/B_corpora.ipynb #0163d572
+def exchange_names(e, pools, gen): # an `Example`; as `name_pools` gives them; CPU generator
+    "The example with other names of the pools, in words and meaning alike."
+    words, mr = e.words, []
+    for field, value in e.mr:
         if field in pools and value.split():
-            old, new, out, i = (
-                value.split(),
-                pools[field][int(torch.randint(len(pools[field]), (), generator=gen))],
-                [],
-                0,
-            )
-            while i < len(words):
-                here = words[i : i + len(old)] == old
-                out += new if here else words[i : i + 1]
-                i += len(old) if here else 1
-            words = out
-    return words
+            new = pools[field][int(torch.randint(len(pools[field]), (), generator=gen))]
+            words, value = replace_phrase(words, value.split(), new), ' '.join(new)
+        mr.append((field, value))
+    return Example(words, mr)
+
+# %% ../nbs/B_corpora.ipynb #e1550eb8
+def exchanged(examples, share, pools, gen): # `Example`s; 0 to 1; as in `exchange_names`
+    "The examples; each has its names exchanged with the probability `share`."
+    drawn = lambda: share and float(torch.rand((), generator=gen)) < share
+    return [exchange_names(e, pools, gen) if drawn() else e for e in examples]
 
 # %% ../nbs/B_corpora.ipynb #b1c0de21
 def repeats(texts): # word lists

@@ -2,8 +2,8 @@
 
 # %% auto #0
 __all__ = ['MASK', 'MR_MARKS', 'LM_SIZE', 'LM_RUN', 'LM_TINY', 'LM_FAST', 'LM_PRESETS', 'LM_KINDS', 'LanguageModel', 'GPT',
-           'exchange', 'example_batches', 'maker', 'draw_word', 'continue_text', 'mask_words', 'cross_entropy',
-           'mask_rates', 'sentence_pairs', 'join_rows', 'BERT', 'mr_words', 'XLM', 'GPT2']
+           'example_batches', 'maker', 'draw_word', 'continue_text', 'mask_words', 'cross_entropy', 'mask_rates',
+           'sentence_pairs', 'join_rows', 'BERT', 'mr_words', 'XLM', 'GPT2']
 
 # %% ../nbs/13_language_models.ipynb #f8f875cc
 from inspect import signature
@@ -13,7 +13,7 @@ from fastcore.meta import delegates
 from torch import nn
 from .files import BadInput
 from .grammar import Example, FIELDS, canonical_field
-from .corpora import field_values, sentences, swap_names
+from .corpora import exchanged, name_pools, sentences
 from .checkpoints import Pretrained
 from .data import Batches, MAX_WORDS, Vocab, pad_batch
 from .loss import Preset, keyed_generator
@@ -80,30 +80,15 @@ def nats(self: GPT, texts, mrs=None): # lists of words; for GPT-2 a meaning each
         out.append(self.token_nats(ids, ids >= 0).double().sum().item() if fits else None)
     return out
 
-# %% ../nbs/13_language_models.ipynb #fd52bac2
-def exchange(e, pools, gen): # an `Example`; {field: list of values}; CPU generator
-    "The example with other values for the pools' fields, in words and meaning alike."
-    words, mr = e.words, []
-    for field, value in e.mr:
-        new = value
-        if field in pools and value.strip():
-            new = pools[field][int(torch.randint(len(pools[field]), (), generator=gen))]
-        if new != value:
-            words = swap_names(words, [(field, value)], {field: [new.split()]}, gen)
-        mr.append((field, new))
-    return Example(words[:MAX_WORDS], mr)
-
 # %% ../nbs/13_language_models.ipynb #a5c587d4
-def example_batches(preset, examples, vocab, seed,
-                    swap=0.): # share of the texts whose names are exchanged
+def example_batches(preset, examples, vocab, seed):
     "A function: step -> list of `Example`, and the generator for all that is drawn about them."
     batches = Batches([vocab.encode(e.words) for e in examples], vocab.pad, preset.batch_size, seed)
-    values = lambda field: sorted(v for f, v in field_values(examples) if f == field and v.strip())
-    pools = dict(name=values('name'), near=values('near'))
+    pools = name_pools(examples)
     def at(step):
         gen, chosen = keyed_generator(seed, step), [examples[r] for r in batches(step)[2]]
-        drawn = lambda: swap and float(torch.rand((), generator=gen)) < swap
-        return [exchange(e, pools, gen) if drawn() else e for e in chosen], gen
+        texts = exchanged(chosen, preset.exchange, pools, gen)
+        return [Example(e.words[:MAX_WORDS], e.mr) for e in texts], gen
     return at
 
 # %% ../nbs/13_language_models.ipynb #591e94d1
@@ -111,7 +96,6 @@ def maker(cls): # a `LanguageModel`
     "Its function in LM_KINDS: preset, examples, seed -> a fresh model, its batches."
     def make(preset, examples, seed):
         args = dict(preset.model)
-        swap = args.pop('swap', 0.)
         examples, vocab = fitting_texts(preset, examples, min(64, args.get('length', 64)))
         if cls.needs_mr and not any(e.mr for e in examples):
             raise BadInput(f'{cls.__name__} reads meaning representations, and no text has one; '
@@ -120,13 +104,13 @@ def maker(cls): # a `LanguageModel`
             lengths = torch.tensor([len(e.words) for e in examples])
             args['length_counts'] = torch.bincount(lengths).tolist()
         model = cls(vocab.words, **args)
-        texts = example_batches(preset, examples, vocab, seed, swap)
+        texts = example_batches(preset, examples, vocab, seed)
         return model, lambda step: model.batch(*texts(step))
     return make
 
 # %% ../nbs/13_language_models.ipynb #81b3eac7
-LM_SIZE = dict(width=128, layers=4, heads=4, dropout=0., swap=.5)
-LM_RUN = dict(steps=4_000, lr=2e-3)
+LM_SIZE = dict(width=128, layers=4, heads=4, dropout=0.)
+LM_RUN = dict(steps=4_000, lr=2e-3, exchange=.5)
 LM_TINY = dict(width=64, layers=2, heads=4, dropout=0.)
 LM_FAST = dict(batch_size=32, steps=4_000, lr=4e-3, warmup=30, ema=.98, precision='no', min_count=0)
 _XLM, _MLM = (dict(objectives=names, partial=.5) for names in ('mlm,tlm', 'mlm'))

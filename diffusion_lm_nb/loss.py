@@ -152,6 +152,7 @@ class Preset:
     ema: float = 0.999          # decay of the running mean that is kept
     precision: str = 'bf16'     # bf16 autocast, or no: float32
     min_count: int = 10         # words seen more often are in the vocabulary
+    exchange: float = 0.0       # share of the texts whose names are exchanged (appendix B)
     def __str__(self):
         rows = []
         for k, v in asdict(self).items():

@@ -15,7 +15,8 @@ from torch import nn
 from .files import BadInput
 from .checkpoints import Pretrained, Progress, load_checkpoint, save_checkpoint
 from .checkpoints import diverged, stop_signs
-from .data import Batches, SPECIALS, Vocab
+from .corpora import exchanged, name_pools
+from .data import Batches, SPECIALS, Vocab, pad_batch
 from .denoiser import diffusion_lm
 from .loss import ema_update, keyed_generator, learning_rate
 
@@ -60,10 +61,16 @@ def text_batches(preset, examples, vocab, length, seed): # length: positions of 
     "Batches of token ids as arguments of a model's loss: step -> (ids, mask, generator)."
     seqs = [vocab.encode(e.words) for e in examples]
     fixed = length if preset.model.get('mask_pads') is False else None
-    batches = Batches(seqs, vocab.pad, preset.batch_size, seed, fixed)
+    batches, pools = Batches(seqs, vocab.pad, preset.batch_size, seed, fixed), name_pools(examples)
     def batch_at(step):
-        ids, mask, _ = batches(step)
-        return ids, mask, keyed_generator(seed, step)
+        ids, mask, rows = batches(step)
+        gen = keyed_generator(seed, step)
+        if preset.exchange:
+            texts = exchanged([examples[r] for r in rows], preset.exchange, pools, gen)
+            seqs = [vocab.encode(e.words[:length - 2]) for e in texts]
+            longest = -(-max(map(len, seqs)) // 8) * 8
+            ids, mask = pad_batch(seqs, vocab.pad, fixed or min(length, longest))
+        return ids, mask, gen
     return batch_at
 
 # %% ../nbs/06b_training.ipynb #eff76298

@@ -12,7 +12,7 @@ OUT holds NAME.json, which says of each part how long it took, or why it failed 
 NAME-rows.jsonl.gz with all texts; and a tar file of each model below 16 MB in half precision.
 `--seconds` is the limit of a job (560; smoke 60), `--tiny` shows on a CPU that all of it runs.
 """
-import copy, gzip, io, json, random, tarfile, time, traceback
+import copy, gzip, io, json, tarfile, time, traceback
 from dataclasses import replace
 from pathlib import Path
 
@@ -21,10 +21,9 @@ from diffusion_lm_nb.files import BadInput, read_jsonl, write_atomic
 from diffusion_lm_nb.checkpoints import save_model
 from diffusion_lm_nb.commands import KINDS, PRESETS, infill_texts
 from diffusion_lm_nb.controls import Length, SemanticContent
-from diffusion_lm_nb.corpora import load_corpus
+from diffusion_lm_nb.corpora import exchanged, load_corpus, name_pools
 from diffusion_lm_nb.data import Batches
 from diffusion_lm_nb.denoiser import DiffusionLM
-from diffusion_lm_nb.language_models import exchange
 from diffusion_lm_nb.likelihood import likelihood
 from diffusion_lm_nb.loss import SMALL, keyed_generator
 from diffusion_lm_nb.reproduction import target_control
@@ -182,15 +181,9 @@ def smoke(job):
 
 def augmented(examples, copies, share=.5, seed=1):
     "The texts `copies` times; in each copy half of them have other names and places."
-    pools = {}
-    for e in examples:
-        for field, value in e.mr:
-            if field in ('name', 'near') and value.strip(): pools.setdefault(field, set()).add(value)
-    pools, out = {f: sorted(v) for f, v in pools.items()}, []
-    for c in range(copies):
-        gen, coin = keyed_generator(seed, c), random.Random(1000 * seed + c)
-        for e in examples: out.append(exchange(e, pools, gen) if coin.random() < share else e)
-    return out
+    pools = name_pools(examples)
+    each = [exchanged(examples, share, pools, keyed_generator(seed, c)) for c in range(copies)]
+    return [e for texts in each for e in texts]
 
 def e2e(job):
     "Train the shipped model on texts with exchanged names, measure its bound, write texts."

@@ -12,7 +12,8 @@ from diffusion_lm_nb import (
     SyntaxSpan,
     SyntaxTree,
 )
-from diffusion_lm_nb.corpora import Annotated, swap_names
+from diffusion_lm_nb.corpora import Annotated, exchange_names
+from diffusion_lm_nb.grammar import Example
 from diffusion_lm_nb.trees import UPOS, collapse_unary, gold_chart, inside, read_tree
 from diffusion_lm_nb.trees import span_marginals, spans_tree, tree_f1, tree_log_prob, tree_spans
 from diffusion_lm_nb.trees import tree_text
@@ -597,10 +598,9 @@ def test_teacher():
     assert lm_score(t, [good]) < 30 < lm_score(t, [bad])
     assert abs(sum(t.nats([good, bad])) - sum(t.nats([bad])) - sum(t.nats([good]))) < 1e-2
     assert t.nats([['a'] * 63]) == [None] and lm_score(t, [['a'] * 63]) is None
-    words = swap_names(
-        good, [('name', 'The Eagle')], dict(name=[['Luna']]), torch.Generator().manual_seed(0)
-    )
-    assert words == 'Luna is a cheap pub near the river .'.split()
+    other = exchange_names(Example(good, [('name', 'The Eagle')]), dict(name=[['Luna']]),
+                           torch.Generator().manual_seed(0))
+    assert other == Example('Luna is a cheap pub near the river .'.split(), [('name', 'Luna')])
 
 # --- the commands
 
