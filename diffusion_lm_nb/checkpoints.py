@@ -609,8 +609,8 @@ def check_sampling(guide=None, steps=1, guidance=1., batch_size=None, **whole): 
     if not torch.is_tensor(steps) or steps.dim() == 0: check_whole(steps=steps)
     if not (isinstance(guidance, (int, float)) and math.isfinite(guidance)):
         raise BadInput(f'guidance is a finite number, not {str(guidance)[:80]!r}')
-    if not (guide is None or hasattr(guide, 'refine')):
-        raise BadInput(f'guide is a ClassifierGuidance, not {str(guide)[:80]!r}')
+    if not (guide is None or guide == 'auto' or hasattr(guide, 'refine')):
+        raise BadInput(f'guide is auto, None or a ClassifierGuidance, not {str(guide)[:80]!r}')
 
 # %% ../nbs/E_checkpoints.ipynb #e1c0de26
 def check_request(model, control, n_words): # `DiffusionLM`; as in `request`

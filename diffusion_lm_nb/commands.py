@@ -433,7 +433,7 @@ def write_rows(
     steps,
     batch_size,
     name, # of the progress bar
-    guide=None,
+    guide='auto',
 ):
     "Write by whichever method it is, with a bar."
     progress = bar(len(todo), name)

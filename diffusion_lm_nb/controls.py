@@ -182,7 +182,7 @@ def evaluate(
     seed=0,
     corpus=None, # word lists that a Kneser-Ney 5-gram is fitted on; None: no fluency
     guidance=1.0,
-    guide=None,
+    guide='auto',
 ):
     "Success, chance rate, their 95 % intervals; fluency and variety, guided and `free`: a dict."
     if n < 1: raise BadInput(f'n must be at least 1, not {n}')

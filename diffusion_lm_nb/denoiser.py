@@ -155,7 +155,7 @@ class Interface:
         batch_size: int | None = None, # sequences at once
         clamp: bool = False, # the paper's clamping trick
         guidance: float = 1.0, # strength of guidance on token marginals; 1: Bayes' rule
-        guide=None, # a `ClassifierGuidance`, which moves the latents
+        guide='auto', # a `ClassifierGuidance`; auto: what the controls bring
         progress=None, # called with (done, all) after each batch
     ) -> list[str]:
         "n samples, as strings of tokens with spaces (chapter 07b)."
@@ -166,7 +166,7 @@ class Interface:
         n: int = 1, # as in `sample`, like all that follow
         seed: int = 0, control=None, steps: int = 50, first: int = 0, solver='renoise',
         batch_size: int | None = None, clamp: bool = False, guidance: float = 1.0,
-        guide=None, progress=None,
+        guide='auto', progress=None,
     ) -> list[str]:
         "n ways to fill the gaps; what surrounds them comes back word for word (chapter 10b)."
         raise NotImplementedError('import diffusion_lm_nb')
@@ -185,7 +185,7 @@ class Interface:
         seed: int = 0, # as in `sample`, like all but `index`
         index: int = 0, # number of the sample in the seed's stream
         control=None, steps: int = 50, solver='renoise', n_words: int | None = None,
-        batch_size: int | None = None, clamp: bool = False, guidance: float = 1.0, guide=None,
+        batch_size: int | None = None, clamp: bool = False, guidance: float = 1.0, guide='auto',
     ):
         "Yield the `Step`s of one sample, from noise to text (chapter 07b)."
         raise NotImplementedError('import diffusion_lm_nb')
@@ -196,6 +196,7 @@ class DiffusionLM(nn.Module, Pretrained, Interface):
     It grows chapter by chapter; here it can be made, saved, loaded, and asked for token marginals.
     """
     recipe = 'tokens'
+    added_later = ('share',) # what older saved models lack
     def __init__(
         self,
         words: list, # the vocabulary, specials first
@@ -211,13 +212,16 @@ class DiffusionLM(nn.Module, Pretrained, Interface):
         self_cond: bool = True, # self-conditioning: the network reads its last estimate
         mask_pads: bool = True, # True: the length is drawn first; False: pads are words
         length_counts: list = None, # how many training sequences have 0, 1, 2 … words
+        share: float = 0.7, # of fresh noise, of the default solver `Renoise` (chapter 07)
     ):
         super().__init__()
         if recipe != self.recipe:
             raise BadInput(f'a {type(self).__name__} has the recipe {self.recipe}, not {recipe!r}')
         check_sizes(width, heads, length, length_counts)
+        if not (isinstance(share, (int, float)) and 0 <= share <= 1):
+            raise BadInput(f'share is a number from 0 to 1, not {str(share)[:20]!r}')
         self.vocab, self.length = Vocab(words), length
-        self.self_cond, self.mask_pads = self_cond, mask_pads
+        self.self_cond, self.mask_pads, self.share = self_cond, mask_pads, share
         self.schedule = make_schedule(schedule, **(schedule_args or {}))
         self.build(dim, width, layers, heads, dropout)
         n, counts = torch.zeros(length - 1), length_counts or [1] * (length - 1)
@@ -298,10 +302,10 @@ class PaperDiffusionLM(DiffusionLM):
         length: int = 64, dim: int = 16, width: int = 768, layers: int = 12, heads: int = 12,
         dropout: float = 0.1, schedule: str = 'sqrt', schedule_args: dict = None,
         recipe: str = 'paper', self_cond: bool = False, mask_pads: bool = False,
-        length_counts: list = None,
+        length_counts: list = None, share: float = 0.7,
     ):
         super().__init__(words, length, dim, width, layers, heads, dropout, schedule,
-                         schedule_args, recipe, self_cond, mask_pads, length_counts)
+                         schedule_args, recipe, self_cond, mask_pads, length_counts, share)
 
 # %% ../nbs/05_denoiser.ipynb #e6ff78a3
 @patch

@@ -208,7 +208,7 @@ def infill(
     batch_size: int | None = None,
     clamp: bool = False,
     guidance: float = 1.0,
-    guide=None,
+    guide='auto',
     progress=None,
 ) -> list[str]:
     "n ways to fill the gaps of `text`; what surrounds them comes back word for word."

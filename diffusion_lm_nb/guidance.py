@@ -2,7 +2,7 @@
 
 # %% auto #0
 __all__ = ['All', 'parts_of', 'joined', 'ClassifierGuidance', 'condition', 'phrase_automaton', 'stacked_automata',
-           'phrase_log_prob', 'Control', 'DenoiserGuidance', 'Conjunction']
+           'phrase_log_prob', 'Control', 'TweedieGuidance', 'DenoiserGuidance', 'Conjunction']
 
 # %% ../nbs/09_guidance.ipynb #7303a9e8
 import math
@@ -197,23 +197,72 @@ class Control:
     def plan(self, lm, gen, n_words=None): # `DiffusionLM`; the sample's generator; if it is known
         "What is known beforehand: the number of words or None, and {position: word}."
         return None, {}
+    def own_guide(self, strength=1.0): # 1: Bayes' rule; 0: nothing happens
+        "The guide that belongs to the control, or None; `sample` uses it with `guide='auto'`."
+        return None
     def check(self, words): # list[str]
         "Does the finished text satisfy the control?"
         raise NotImplementedError(f'{type(self).__name__} needs a check')
     def __and__(self, other): return Conjunction(self, other)
     def __repr__(self): return type(self).__name__
 
+# %% ../nbs/09_guidance.ipynb #092da814
+class TweedieGuidance(ClassifierGuidance):
+    "Bayes' rule for the estimate: x̂_0 + σ²/√ᾱ·∇ log p(c | x_t), by a trained classifier."
+    needs_noise = False
+    def __init__(
+        self,
+        classifier, # as in `ClassifierGuidance`
+        strength=1.0, # 1: Bayes' rule; 0: nothing happens
+        most=3.0, # the longest move of a position's x̂_0
+        stop=0.2, # no move below this time: the words are nearly settled
+        marginals=True, # also condition the token marginals before each step
+    ):
+        self.classifier = classifier.eval().requires_grad_(False)
+        self.strength, self.most, self.stop, self.marginals = strength, most, stop, marginals
+    def bind(self, lm): # `DiffusionLM`
+        "As in `ClassifierGuidance`."
+        super().bind(lm)
+        self.lm = lm
+    def rest(self, control): # or None
+        "As in `ClassifierGuidance`; all of it if `marginals`."
+        return control if self.marginals else super().rest(control)
+    def log_prob(self, x, t, mask, wanted): # as in `NoisyClassifier.log_prob`
+        "log p(c | x_t), summed over a row's controls, `(batch,)`."
+        found = self.classifier.log_prob(x, t, mask, wanted)
+        return check_log_prob(found, 'the classifier', len(x))
+    def refine(self, x, mean, var, t, mask, controls): # as in `ClassifierGuidance`
+        "x as it was drawn."
+        return x
+
+# %% ../nbs/09_guidance.ipynb #1c99654f
+@patch
+def move(self: TweedieGuidance, x, t, mask, wanted): # as in `log_prob`
+    "σ²/√ᾱ · ∇ log p(c | x_t), the move of x̂_0, like `x`; at most `most` long a position."
+    with torch.enable_grad():
+        x = x.detach().requires_grad_()
+        g, = torch.autograd.grad(self.log_prob(x, t, mask, wanted).sum(), x)
+    a, σ = self.lm.schedule.coefs(t)
+    d = self.strength * σ ** 2 / a * g.nan_to_num(0, 0, 0)
+    return d * (self.most / d.norm(dim=-1, keepdim=True).clamp(min=self.most))
+
+# %% ../nbs/09_guidance.ipynb #593780b2
+@patch
+def estimate(self: TweedieGuidance, x, x̂0, t, mask, # latents; their estimate; (batch, length); …
+             controls): # one a row, or None
+    "The estimate given the controls, like `x̂0`: words of steered rows are moved."
+    wanted = [self.known_parts(c) for c in controls]
+    if not any(wanted) or not self.strength or t.max() < self.stop: return x̂0
+    may = self.movable(x.new_ones(len(x), 1, 1), mask, wanted)
+    return x̂0 + may * self.move(x, t, mask, wanted)
+
 # %% ../nbs/09_guidance.ipynb #f2674c6c
-class DenoiserGuidance(ClassifierGuidance):
+class DenoiserGuidance(TweedieGuidance):
     """Bayes' rule with the denoiser as noisy classifier: the gradient of log P(c | p_θ(w | x)) goes
     through the whole network (Chung et al. 2022). The solver must draw noise.
     """
-    def __init__(
-        self,
-        strength=1.0, # 1: Bayes' rule; 0: nothing happens
-        most=3.0, # the longest move of a position's x̂_0
-        marginals=False, # also condition the token marginals before each step
-    ):
+    needs_noise = True
+    def __init__(self, strength=1.0, most=3.0, marginals=False): # as in `TweedieGuidance`
         self.strength, self.most, self.marginals = strength, most, marginals
     def bind(self, lm): # `DiffusionLM`
         "Differentiate this model from now on."
@@ -222,9 +271,9 @@ class DenoiserGuidance(ClassifierGuidance):
         "Those parts that have a `log_prob`; a plan has settled the others."
         parts = [p for p in parts_of(control) if type(p).log_prob is not Control.log_prob]
         return [p for p in parts if not p.fixes_length]
-    def rest(self, control): # or None
-        "As in `ClassifierGuidance`; all of it if `marginals`."
-        return control if self.marginals else super().rest(control)
+    def estimate(self, x, x̂0, t, mask, controls): # as in `TweedieGuidance`
+        "The estimate as it is: x_s is moved instead, by `refine`."
+        return x̂0
 
 # %% ../nbs/09_guidance.ipynb #cbc02326
 @patch
@@ -250,17 +299,6 @@ def log_prob(self: DenoiserGuidance, x, t, mask, wanted): # as in `NoisyClassifi
         own = check_log_prob(c.log_prob(logp[rows], m), repr(c), len(rows))
         total = total.index_add(0, rows, own)
     return total
-
-# %% ../nbs/09_guidance.ipynb #f14038f3
-@patch
-def move(self: DenoiserGuidance, x, t, mask, wanted): # as in `log_prob`
-    "σ²/√ᾱ · ∇ log P(c | p_θ(w | x)), the move of x̂_0, like `x`; at most `most` long a position."
-    with torch.enable_grad():
-        x = x.detach().requires_grad_()
-        g, = torch.autograd.grad(self.log_prob(x, t, mask, wanted).sum(), x)
-    a, σ = self.lm.schedule.coefs(t)
-    d = self.strength * σ ** 2 / a * g.nan_to_num(0, 0, 0)
-    return d * (self.most / d.norm(dim=-1, keepdim=True).clamp(min=self.most))
 
 # %% ../nbs/09_guidance.ipynb #b977bbdf
 @patch

@@ -88,7 +88,9 @@ def example_batches(preset, examples, vocab, seed):
     def at(step):
         gen, chosen = keyed_generator(seed, step), [examples[r] for r in batches(step)[2]]
         texts = exchanged(chosen, preset.exchange, pools, gen)
-        return [Example(e.words[:MAX_WORDS], e.mr) for e in texts], gen
+        fits = [e if len(e.words) <= MAX_WORDS else Example(e.words[:MAX_WORDS], e.mr)
+                for e in texts]
+        return fits, gen
     return at
 
 # %% ../nbs/13_language_models.ipynb #591e94d1

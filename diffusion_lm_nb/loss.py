@@ -171,7 +171,7 @@ PAPER_RUN = dict(lr=1e-4, warmup=0, decay=1.0, weight_decay=0.0, betas=(0.9, 0.9
 
 # %% ../nbs/06_loss.ipynb #10e3b073
 MODEL_PRESETS = {
-    'e2e': Preset('diffusion', 'e2e', SMALL | dict(dropout=0.0)),
+    'e2e': Preset('diffusion', 'e2e', SMALL, steps=30_000, decay=0.5, ema=0.9995, exchange=0.5),
     'e2e-paper': Preset('diffusion', 'e2e', PAPER, **PAPER_RUN),
     'roc': Preset(
         'diffusion', 'roc', steps=100_000,

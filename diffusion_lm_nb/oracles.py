@@ -15,7 +15,7 @@ from fastcore.basics import patch
 from torch import nn
 from .files import BadInput, read_lines
 from .grammar import Grammar, read_grammar, read_off
-from .corpora import Annotated
+from .corpora import Annotated, exchanged, name_pools
 from .checkpoints import Pretrained
 from .data import Batches, SPECIALS, Vocab
 from .denoiser import Block
@@ -299,8 +299,8 @@ READER_PRESETS = {
     'labeller': Preset('reader', 'treebank',
             dict(body='conv', width=192, layers=4, half=0, dropout=0.25), batch_size=48,
             steps=5_000, decay=0.5, weight_decay=0.05, ema=0.998, precision='no'),
-    'e2e-syntax': Preset('labelled-syntax', 'e2e', dict(lm='e2e'), batch_size=32, steps=4_000,
-            lr=0.002, precision='no'),
+    'e2e-syntax': Preset('labelled-syntax', 'e2e', dict(lm='e2e', tag_layers=2), batch_size=32,
+            steps=5_000, lr=0.002, precision='no', exchange=0.5),
 }
 
 # %% ../nbs/12_oracles.ipynb #d39ec2a7
@@ -372,8 +372,10 @@ def with_labels(examples, reader=None): # a `Reader`; the shipped labeller by de
 
 # %% ../nbs/12_oracles.ipynb #3d50d7c4
 def make_labelled_syntax(preset, examples, seed):
-    "As `make_syntax`, for texts without tags: the labeller gives them."
-    if not all(e.tags for e in examples): examples = with_labels(examples)
+    "As `make_syntax`, for texts without tags: the labeller reads them, each twice, names exchanged."
+    if not all(e.tags for e in examples):
+        gen, pools = keyed_generator(seed), name_pools(examples)
+        examples = with_labels(exchanged(examples * 2, preset.exchange, pools, gen))
     return make_syntax(preset, examples, seed)
 
 # %% ../nbs/12_oracles.ipynb #0a9142bc

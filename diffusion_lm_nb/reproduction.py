@@ -233,7 +233,7 @@ def guide_for(
     lr=None,
     **kwargs, # others of `ClassifierGuidance`
 ):
-    "The guide of a method: None for `diffusion`, our own; the paper's for `diffusion-classifier`."
+    "The guide of a method: auto for `diffusion`, our own; the paper's for `diffusion-classifier`."
     if method not in METHODS:
         raise BadInput(f'no method {method!r}; there are {", ".join(METHODS)}')
     parts = [p for c in controls for p in parts_of(c)]
@@ -242,7 +242,7 @@ def guide_for(
     if classifier and syntax:
         for p in syntax: p.given = syntax_classifier(classifier)
         classifier = None
-    if method == 'diffusion' or not (syntax or semantic): return None # a length is set in any case
+    if method == 'diffusion' or not (syntax or semantic): return 'auto' # a length is set anyway
     for p in syntax: p.bind(lm)
     nets = [semantic_classifier(classifier, model)] if semantic else []
     check_known(nets, semantic)

@@ -13,7 +13,7 @@ from .checkpoints import check_request, check_sampling
 from .forward import q_sample
 from .denoiser import DiffusionLM, PaperDiffusionLM
 from .loss import keyed_generator
-from .solvers import make_solver
+from .solvers import OLD_NAMES, Renoise, make_solver
 
 # %% ../nbs/07b_sampling.ipynb #d9726740
 @dataclass
@@ -174,6 +174,14 @@ def time_grid(steps, # how many, evenly spaced; or the times themselves, (steps 
         raise BadInput('a time grid falls from 1 to 0')
     return steps.to(device)
 
+# %% ../nbs/07b_sampling.ipynb #8cbf4a23
+@patch
+def make_solver(self: DiffusionLM, solver): # as in `solvers.make_solver`
+    "A solver that has seen nothing yet; `renoise` by its name has the share of the model."
+    if isinstance(solver, str) and OLD_NAMES.get(solver, solver) == 'renoise':
+        return Renoise(self.share)
+    return make_solver(solver)
+
 # %% ../nbs/07b_sampling.ipynb #782a0688
 @patch
 @torch.inference_mode(False) # a caller may be in it; controls need gradients
@@ -190,7 +198,7 @@ def sampling_loop(
 ):
     "Yield `(t, x_t, log p, x̂_0)` from noise to text, and last `(0, x_0, log p, None)`."
     known, mask, given = self.collate(requests, length)
-    bias, solver = self.logit_bias(known), make_solver(solver)
+    bias, solver = self.logit_bias(known), self.make_solver(solver)
     controls = [r.control for r in requests]
     on_tokens = controls if guide is None else [guide.rest(c) for c in controls]
     def noise():
@@ -204,6 +212,7 @@ def sampling_loop(
         if now == ts[0] and not x̂0.isfinite().all():
             raise BadInput('the network gives numbers that are not finite; its weights are damaged')
         logp, x̂0 = self.steer(logp, x̂0, bias, on_tokens, mask, guidance)
+        if hasattr(guide, 'estimate'): x̂0 = guide.estimate(x, x̂0, t, mask, controls)
         if clamp: x̂0 = self.emb.clamp(x̂0)
         yield now, x, logp, x̂0
         mean, var = solver.moments(x, x̂0, s, t, self.schedule)
@@ -246,12 +255,17 @@ def buckets(self: DiffusionLM, requests, # list of `Request`
 
 # %% ../nbs/07b_sampling.ipynb #5098bee5
 @patch
-def bind_guide(self: DiffusionLM, guide, solver): # a `ClassifierGuidance`; as in `make_solver`
-    "Get the guide ready; BadInput if it needs noise and the solver draws none."
+def bind_guide(self: DiffusionLM, guide, controls, strength, solver): # as in `sample`
+    "The guide, ready for use; BadInput if it needs noise and the solver draws none."
+    if isinstance(guide, str):                             # auto: what the controls bring along
+        parts = [p for c in controls if c is not None for p in getattr(c, 'parts', [c])]
+        own = (p.own_guide(strength) for p in parts if hasattr(p, 'own_guide'))
+        guide = next((g for g in own if g is not None), None)
     if getattr(guide, 'needs_noise', False) and not make_solver(solver).draws_noise:
         raise BadInput('a guide moves the noise of a step, and this solver draws none; take '
                        'ancestral, renoise or DDIM(eta) with eta above 0')
-    guide.bind(self)
+    if guide is not None: guide.bind(self)
+    return guide
 
 # %% ../nbs/07b_sampling.ipynb #880625dd
 @patch
@@ -267,16 +281,16 @@ def sample_many(
     batch_size=None,
     clamp=False,
     guidance=1.0,
-    guide=None,
+    guide='auto',
     progress=None,
 ):
     "A sample for each that is wanted, in order, in as few batches as possible."
     check_sampling(guide, steps, guidance, seed=seed, batch_size=batch_size)
     time_grid(steps)
     make_solver(solver)
-    if guide is not None: self.bind_guide(guide, solver)
     self.eval()
     requests, texts = [self.request(i, seed, c, n_words) for i, c in wanted], {}
+    guide = self.bind_guide(guide, [c for _, c in wanted], guidance, solver)
     for L, chunk, batch in self.buckets(requests, batch_size):
         loop = self.sampling_loop(batch, L, steps, solver, clamp, guidance, guide)
         for t, x, logp, _ in loop: pass
@@ -299,7 +313,7 @@ def sample(
     batch_size: int | None = None, # sequences at once
     clamp: bool = False, # the paper's clamping trick
     guidance: float = 1.0, # strength of guidance on token marginals; 1: Bayes' rule
-    guide=None, # a `ClassifierGuidance`, which moves the latents
+    guide='auto', # a `ClassifierGuidance`; auto: what the controls bring; None: marginals alone
     progress=None, # called with (done, all) after each batch
 ) -> list[str]:
     "n samples, as strings of tokens with spaces."
@@ -335,13 +349,13 @@ def trajectory(
     batch_size: int | None = None,
     clamp: bool = False,
     guidance: float = 1.0,
-    guide=None,
+    guide='auto',
 ):
     "Sample `index` again, step by step: yields `Step`s; the last text is what `sample` returns."
     check_sampling(guide, steps, guidance, seed=seed, index=index, batch_size=batch_size)
     self.eval()
-    if guide is not None: self.bind_guide(guide, solver)
     r = self.request(index, seed, control, n_words)
+    guide = self.bind_guide(guide, [control], guidance, solver)
     (L, _, batch), = self.buckets([r], batch_size)
     n = len(r.known)
     for t, x, logp, x̂0 in self.sampling_loop(batch, L, steps, solver, clamp, guidance, guide):

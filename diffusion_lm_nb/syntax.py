@@ -7,6 +7,7 @@ __all__ = ['SYNTAX_PRESETS', 'SYNTAX_KINDS', 'TASKS', 'SyntaxHead', 'TagDecoder'
            'split_task']
 
 # %% ../nbs/11b_syntax.ipynb #8e9f50ff
+import math
 from collections import Counter
 from functools import cache
 import torch, torch.nn.functional as F
@@ -18,7 +19,7 @@ from .data import Batches
 from .forward import make_schedule, q_sample
 from .denoiser import Block, DiffusionLM
 from .loss import Preset, keyed_generator, stratified_timesteps
-from .guidance import Control
+from .guidance import Control, TweedieGuidance
 from .classifiers import marginals_alone
 from .trees import UPOS, bracket_scores, collapse_unary, example_chart, gold_chart
 from .trees import inside, read_labels, read_tree, tree_f1, tree_log_prob
@@ -285,6 +286,9 @@ class Syntactic(Control):
     def posterior(self, logp, mask, strength=1.0): # as in `Control.posterior`
         "Token marginals given the control, like `logp`."
         return self.posteriors([self] * len(logp), logp, mask, strength)
+    def own_guide(self, strength=1.0): # as in `Control.own_guide`
+        "`TweedieGuidance` by the classifier in use, beside the tilted marginals."
+        return TweedieGuidance(SyntaxOnLatents(self.reader), strength)
     def score(self, words, judge): # list[str]; has `tag` and `parse`
         "How well the text satisfies the control, 0 to 1, as the judge sees it."
         raise NotImplementedError
@@ -296,7 +300,8 @@ class Syntactic(Control):
 # %% ../nbs/11b_syntax.ipynb #5204b97a
 class PartsOfSpeech(Syntactic):
     "The words have these universal tags, in this order: PartsOfSpeech(['DET', 'NOUN', …])."
-    needs_spans, inner, fixes_length = False, 3, True
+    needs_spans, fixes_length = False, True
+    disagreement = .04      # how often two annotators give a word different tags
     def __init__(self, tags, reader=None): # list of str, or one string with spaces
         if not isinstance(tags, (str, list, tuple)): tags = []
         self.tags = tags.split() if isinstance(tags, str) else list(tags)
@@ -314,8 +319,10 @@ class PartsOfSpeech(Syntactic):
     def log_likelihoods(controls, tag_odds, scores, n):
         N = tag_odds.shape[1]
         tags = PartsOfSpeech.wanted_tags(controls, N).to(tag_odds.device)
-        odds = tag_odds.transpose(1, 2)
-        return -F.cross_entropy(odds, tags, ignore_index=-1, reduction='none').sum(1)
+        nats = F.cross_entropy(tag_odds.transpose(1, 2), tags, ignore_index=-1, reduction='none')
+        δ = controls[0].disagreement
+        loose = torch.logaddexp(math.log1p(-δ) - nats, nats.new_tensor(δ / len(UPOS)).log())
+        return loose.masked_fill(tags < 0, 0.).sum(1)
     def score(self, words, judge):
         "The share of right tags; a longer text is cut, and what is missing is wrong."
         found = judge.tag(list(words)[:len(self.tags)])
@@ -411,9 +418,9 @@ class SyntaxOnLatents(nn.Module):
         p = marginals_alone(x, t, self.E, self.schedule)
         total = x.new_zeros(len(x))
         pairs = [(row, c) for row, controls in enumerate(wanted) for c in controls]
-        for kind in dict.fromkeys(type(c) for _, c in pairs):
-            mine = [c for _, c in pairs if type(c) is kind]
-            rows = torch.tensor([row for row, c in pairs if type(c) is kind], device=x.device)
+        for key in dict.fromkeys(c.batch_key for _, c in pairs):
+            mine = [c for _, c in pairs if c.batch_key == key]
+            rows = torch.tensor([row for row, c in pairs if c.batch_key == key], device=x.device)
             value = mine[0].log_probs(mine, p[rows], mask[rows])
             total = total.index_add(0, rows, value)
         return total

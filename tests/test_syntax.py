@@ -17,7 +17,7 @@ from diffusion_lm_nb.grammar import Example
 from diffusion_lm_nb.trees import UPOS, collapse_unary, gold_chart, inside, read_tree
 from diffusion_lm_nb.trees import span_marginals, spans_tree, tree_f1, tree_log_prob, tree_spans
 from diffusion_lm_nb.trees import tree_text
-from diffusion_lm_nb.syntax import SyntaxOnLatents, syntax_classifier
+from diffusion_lm_nb.syntax import SyntaxClassifier, SyntaxOnLatents, syntax_classifier
 from diffusion_lm_nb.oracles import (
     Reader, bracketed_texts, evalb_f1, reader_scores, restaurant_texts,
 )
@@ -201,7 +201,8 @@ def wishes(example):
         ),
     )
 
-def test_it_knows_grammar_and_doubts_in_noise(lm, valid):
+def test_it_knows_grammar_and_doubts_in_noise(lm, valid, monkeypatch):
+    monkeypatch.setattr(PartsOfSpeech, 'disagreement', 0.)
     told = []
     for t in (0.02, 0.5, 0.95):
         logp, mask = beliefs(lm, valid[:16], t)
@@ -220,6 +221,31 @@ def test_it_knows_grammar_and_doubts_in_noise(lm, valid):
     for k in range(3):
         assert told[0][k] > told[1][k] > told[2][k]
     assert told[0][0] > -0.5 and told[0][1] > -1
+
+def test_a_tag_that_cannot_be_costs_at_most_the_rate_of_disagreement(lm, valid):
+    e = valid[0]
+    right = PartsOfSpeech(e.tags).bind(lm)
+    wrong = PartsOfSpeech(['INTJ' if t == 'DET' else t for t in e.tags]).bind(lm)
+    logp, mask = beliefs(lm, [e], 0.02)
+    n, δ = sum(t == 'DET' for t in e.tags), PartsOfSpeech.disagreement
+    lost = float(right.log_prob(logp, mask) - wrong.log_prob(logp, mask))
+    assert n and abs(lost - n * math.log((1 - δ) * 17 / δ)) < .2 * n
+    wrong.disagreement = 0.
+    assert float(wrong.log_prob(logp, mask)) < -8 * n
+
+def test_tags_by_the_chain_rule(lm):
+    from itertools import product
+    torch.manual_seed(0)
+    clf = SyntaxClassifier.for_model(lm, ['A', 'B', 'C'], ['S'], width=16, layers=1, heads=2, tag_layers=1)
+    ids, mask = pad_batch([lm.vocab.encode('a pub .'.split())], lm.vocab.pad)
+    p = torch.nn.functional.one_hot(ids, len(lm.vocab)).float()
+    def log_p(tags):
+        odds = clf.scores(p, mask, False, torch.tensor([tags]))[0][0].log_softmax(-1)
+        return float(sum(odds[i, t] for i, t in enumerate(tags)))
+    with torch.no_grad():
+        assert abs(sum(math.exp(log_p(t)) for t in product(range(3), repeat=3)) - 1) < 1e-4
+        given = [clf.scores(p, mask, False, torch.tensor([[k, 0, 0]]))[0][0] for k in (0, 1)]
+    assert torch.equal(given[0][0], given[1][0]) and not torch.equal(given[0][1], given[1][1])
 
 def test_leaning_follows_the_derivative(lm, valid):
     logp, mask = beliefs(lm, valid[:1], 0.6)

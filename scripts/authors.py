@@ -1,0 +1,100 @@
+"""Steers towards targets that the paper's authors released: one row a task and method, into results/authors.json.
+
+    DLM_DATA=... OMP_NUM_THREADS=1 python scripts/authors.py OUT [TASK ...]
+
+OUT holds the texts; a task that was cut off goes on where it was. Each text is judged by our judge, by the labeller (who taught the
+steering classifier) and, where it is installed, by spaCy. The rows of `their sentences` judge the sentences that people wrote, from which
+the authors read the targets. Success of the value in `semantic+pos` is without *yes* and *no*, which mean nothing as words.
+"""
+import json, os, random, sys, time
+from pathlib import Path
+from measure import commit, hardware
+from diffusion_lm_nb import DiffusionLM
+from diffusion_lm_nb.controls import SemanticContent
+from diffusion_lm_nb.files import BadInput, write_atomic
+from diffusion_lm_nb.guidance import parts_of
+from diffusion_lm_nb.metrics import bootstrap, part_scores, repeats
+from diffusion_lm_nb.reproduction import real_words, target_control
+from diffusion_lm_nb.teacher import fluency, make_judge
+
+TABLE = Path(__file__).parents[1] / 'results/authors.json'
+TASKS, N, SEED = ['pos', 'spans', 'semantic+pos'], 2, 0
+ORACLES = ['judge', 'labeller', 'spacy']
+
+
+def targets_of(task, folder): # -> list of (target as written, control)
+    "The targets of a task, all of which must be read."
+    rows = [json.loads(line) for line in (folder / f'{task.replace("+", "-")}.jsonl').open()]
+    return [(row, target_control(task, row)) for row in rows]
+
+def their_words(row): # a target as written
+    "The sentence that people wrote."
+    return [row['words_'][k] for k in real_words(row)]
+
+def write(lm, wanted, path): # list of (target, control); file -> N texts a target
+    "The texts of a task, ten targets at a time, resumed from the file."
+    done = json.loads(path.read_text()) if path.exists() else []
+    for at in range(len(done), len(wanted), 10):
+        begun = time.monotonic()
+        rows = [(at + j) * N + k for j in range(len(wanted[at:at + 10])) for k in range(N)]
+        texts = lm.sample_many([(r, wanted[r // N][1]) for r in rows], seed=SEED)
+        seconds = (time.monotonic() - begun) / len(rows)
+        done += [dict(texts=texts[i:i + N], seconds=seconds) for i in range(0, len(texts), N)]
+        write_atomic(path, json.dumps(done))
+    return done
+
+def success(wanted, texts, name): # texts: word lists a target; a name in ORACLES
+    "Mean score of each part and its interval over targets; None if the oracle is not at hand."
+    try: judge = make_judge(None if name == 'judge' else name)
+    except BadInput: return None
+    found = {}
+    for (_, control), own in zip(wanted, texts):
+        for k, part in enumerate(parts_of(control)):
+            kind = type(part).__name__
+            if isinstance(part, SemanticContent) and part.value in ('yes', 'no'): continue
+            scores = [part_scores(control, t, judge)[k] for t in own]
+            found.setdefault(kind, []).append(sum(scores) / len(scores))
+    return {k: dict(success=sum(v) / len(v), interval=bootstrap(v), targets=len(v))
+            for k, v in found.items()}
+
+def distinct4(texts, size): # word lists; 4-grams that are counted
+    "Share of different ones among the first `size` 4-grams, the texts in a seeded order."
+    texts = random.Random(0).sample(texts, len(texts))
+    grams = [tuple(t[i:i + 4]) for t in texts for i in range(len(t) - 3)][:size]
+    return len(set(grams)) / max(1, len(grams))
+
+def row_of(task, method, wanted, texts, people): # texts: word lists a target; lists of words
+    "One row of the table."
+    flat, judge = [t for own in texts for t in own], make_judge()
+    first = [own[0] for own in texts]
+    size = min(sum(max(0, len(t) - 3) for t in pile) for pile in (first, people))
+    return dict(
+        task=task, method=method, n_targets=len(wanted), texts=len(flat),
+        by={name: success(wanted, texts, name) for name in ORACLES},
+        lm_score=fluency(flat, judge), ratio=fluency(flat, judge) / fluency(people, judge),
+        distinct4_ratio=distinct4(first, size) / distinct4(people, size), repeats=repeats(flat))
+
+def keep(row):
+    "Replace the row of the same task and method."
+    rows = json.loads(TABLE.read_text()) if TABLE.exists() else []
+    key = lambda r: (TASKS.index(r['task']), r['method'])
+    rows = sorted([r for r in rows if key(r) != key(row)] + [row], key=key)
+    write_atomic(TABLE, json.dumps(rows, ensure_ascii=False, indent=1) + '\n')
+    print({k: v for k, v in row.items() if k != 'command'}, flush=True)
+
+def main(out, *tasks):
+    folder, out = Path(os.environ['DLM_DATA']), Path(out)
+    lm = DiffusionLM.from_pretrained('e2e')
+    out.mkdir(parents=True, exist_ok=True)
+    for task in tasks or TASKS:
+        wanted = targets_of(task, folder / 'authors_targets')
+        people = [their_words(row) for row, _ in wanted]
+        done = write(lm, wanted, out / f'{task}.json')
+        made = [[t.split() for t in row['texts']] for row in done]
+        about = dict(model='e2e', seed=SEED, steps=50, hardware=hardware(), commit=commit(),
+                     command='DLM_DATA=$DLM_DATA python scripts/authors.py runs/authors')
+        seconds = 50 * sum(row['seconds'] for row in done) / len(done)
+        keep(row_of(task, 'diffusion', wanted, made, people) | dict(seconds_per_50=seconds) | about)
+        keep(row_of(task, 'their sentences', wanted, [[w] for w in people], people) | about)
+
+if __name__ == '__main__': main(*sys.argv[1:])
