@@ -13,9 +13,10 @@ from diffusion_lm_nb import DiffusionLM
 from diffusion_lm_nb.controls import SemanticContent
 from diffusion_lm_nb.files import BadInput, write_atomic
 from diffusion_lm_nb.guidance import parts_of
-from diffusion_lm_nb.metrics import bootstrap, part_scores, repeats
+from diffusion_lm_nb.corpora import repeats
+from diffusion_lm_nb.metrics import bootstrap, fluency, part_scores
 from diffusion_lm_nb.reproduction import real_words, target_control
-from diffusion_lm_nb.teacher import fluency, make_judge
+from diffusion_lm_nb.teacher import make_judge
 
 TABLE = Path(__file__).parents[1] / 'results/authors.json'
 TASKS, N, SEED = ['pos', 'spans', 'semantic+pos'], 2, 0
