@@ -372,7 +372,7 @@ def with_labels(examples, reader=None): # a `Reader`; the shipped labeller by de
 
 # %% ../nbs/12_oracles.ipynb #3d50d7c4
 def make_labelled_syntax(preset, examples, seed):
-    "As `make_syntax`, for texts without tags: the labeller reads them, each twice, names exchanged."
+    "As `make_syntax`, for texts without tags: the labeller reads each twice, names exchanged."
     if not all(e.tags for e in examples):
         gen, pools = keyed_generator(seed), name_pools(examples)
         examples = with_labels(exchanged(examples * 2, preset.exchange, pools, gen))

@@ -47,7 +47,7 @@ class SyntaxHead(nn.Module):
 # %% ../nbs/11b_syntax.ipynb #46e1726e
 class TagDecoder(nn.Module):
     "p(tags | features) by the chain rule: each tag given the tags before it."
-    def __init__(self, width, tags, layers=2, heads=4): # of the features; how many; blocks; of these
+    def __init__(self, width, tags, layers=2, heads=4): # of the features; how many; blocks
         super().__init__()
         self.before = nn.Embedding(tags + 1, width)          # the last one: there is no tag before
         self.blocks = nn.ModuleList(Block(width, heads, 0.) for _ in range(layers))

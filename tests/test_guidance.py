@@ -458,3 +458,15 @@ def test_a_guide_refuses_a_solver_without_noise(lm, classifier, solver):
     for call in (lm.sample, lambda **kw: list(lm.trajectory(**kw))):
         with pytest.raises(BadInput, match='draws none'): call(solver=solver, guide=guide, steps=2)
     lm.sample(1, Says('pub'), solver=DDIM(.5), guide=guide, steps=2)
+
+def test_controls_of_syntax_bring_their_guide():
+    from diffusion_lm_nb.guidance import TweedieGuidance
+    from diffusion_lm_nb.syntax import SyntaxOnLatents, syntax_classifier
+    lm, c = DiffusionLM.from_pretrained('grammar'), PartsOfSpeech('PROPN AUX DET NOUN PUNCT')
+    def write(n=4, **options): return lm.sample(n, c, steps=8, seed=2, **options)
+    guide = TweedieGuidance(SyntaxOnLatents(syntax_classifier('grammar-syntax')))
+    assert write() == write(guide=guide) != write(guide=None)
+    assert write()[3] == write(1, first=3)[0]                  # alone as in the batch
+    assert write(guidance=0.) == lm.sample(4, Length(5), steps=8, seed=2)
+    guide.stop = 1.1
+    assert write(guide=guide) == write(guide=None)
