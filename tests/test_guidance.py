@@ -3,7 +3,7 @@ import itertools, math
 from dataclasses import replace
 import pytest, torch
 from fastcore.test import test_close as close
-from diffusion_lm_nb import Length
+from diffusion_lm_nb import Length, PartsOfSpeech
 from diffusion_lm_nb.files import BadInput
 from diffusion_lm_nb.data import SPECIALS
 from diffusion_lm_nb.denoiser import DiffusionLM, PaperDiffusionLM
@@ -462,11 +462,12 @@ def test_a_guide_refuses_a_solver_without_noise(lm, classifier, solver):
 def test_controls_of_syntax_bring_their_guide():
     from diffusion_lm_nb.guidance import TweedieGuidance
     from diffusion_lm_nb.syntax import SyntaxOnLatents, syntax_classifier
-    lm, c = DiffusionLM.from_pretrained('grammar'), PartsOfSpeech('PROPN AUX DET NOUN PUNCT')
+    lm = DiffusionLM.from_pretrained('grammar')
+    c = PartsOfSpeech('DET PROPN AUX DET ADJ NOUN ADP DET NOUN PUNCT')
     def write(n=4, **options): return lm.sample(n, c, steps=8, seed=2, **options)
     guide = TweedieGuidance(SyntaxOnLatents(syntax_classifier('grammar-syntax')))
     assert write() == write(guide=guide) != write(guide=None)
     assert write()[3] == write(1, first=3)[0]                  # alone as in the batch
-    assert write(guidance=0.) == lm.sample(4, Length(5), steps=8, seed=2)
+    assert write(guidance=0.) == lm.sample(4, Length(10), steps=8, seed=2)
     guide.stop = 1.1
     assert write(guide=guide) == write(guide=None)
