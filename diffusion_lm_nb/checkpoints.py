@@ -606,7 +606,10 @@ def check_sampling(guide=None, steps=1, guidance=1., batch_size=None, **whole): 
         if not is_whole(v) or name == 'n' and v > 1_000_000:
             raise BadInput(f'{name} is a whole number, not {str(v)[:80]!r}')
     if batch_size is not None: check_whole(batch_size=batch_size)
-    if not torch.is_tensor(steps) or steps.dim() == 0: check_whole(steps=steps)
+    if not torch.is_tensor(steps) or steps.dim() != 1:
+        try: check_whole(steps=steps)
+        except BadInput as e:
+            raise BadInput(f'{e}; a grid is a tensor of times from 1 to 0') from None
     if not (isinstance(guidance, (int, float)) and math.isfinite(guidance)):
         raise BadInput(f'guidance is a finite number, not {str(guidance)[:80]!r}')
     if not (guide is None or guide == 'auto' or hasattr(guide, 'refine')):

@@ -12,6 +12,7 @@ from .data import MAX_WORDS
 from .forward import q_sample
 from .denoiser import DiffusionLM
 from .loss import keyed_generator, Preset, self_condition_now, stratified_timesteps
+from .loss import without_dropout
 from .training import make_diffusion
 from .gaps import Infill
 from .baselines import draw, sample_stream, Stream, Writer
@@ -193,7 +194,7 @@ def loss(
     x = torch.where(noised[..., None], q_sample(x0, t, self.schedule, noise), x0)
     x̂0 = None
     if self.self_cond and twice:
-        with torch.no_grad():
+        with without_dropout(self.net):
             x̂0 = self.predict_gap(ids, x, t, mask, noised)[1]
     logp, _ = self.predict_gap(ids, x, t, mask, noised, x̂0)
     ce = R * F.nll_loss(logp[gap[noised]], ids[gap], reduction='sum') / total

@@ -2,9 +2,10 @@
 
 # %% auto #0
 __all__ = ['SMALL', 'TINY', 'PAPER', 'PAPER_RUN', 'MODEL_PRESETS', 'keyed_generator', 'stratified_timesteps',
-           'per_token_timesteps', 'self_condition_now', 'ema_update', 'learning_rate', 'Preset']
+           'per_token_timesteps', 'self_condition_now', 'without_dropout', 'ema_update', 'learning_rate', 'Preset']
 
 # %% ../nbs/06_loss.ipynb #c15a078c
+from contextlib import contextmanager
 from dataclasses import asdict, dataclass, field
 import torch, torch.nn.functional as F
 from fastcore.basics import patch
@@ -49,6 +50,16 @@ def self_condition_now(gen): # generator of the step -> bool
     if gen.device.type == 'cpu': return torch.rand(1, generator=gen).item() < 0.5
     return bool(gen.initial_seed() >> 20 & 1)
 
+# %% ../nbs/06_loss.ipynb #94c84537
+@contextmanager
+def without_dropout(net): # an `nn.Module`
+    "Inside, the network is as it is in use: no dropout, no gradients."
+    training = net.training
+    net.eval()
+    try:
+        with torch.no_grad(): yield
+    finally: net.train(training)
+
 # %% ../nbs/06_loss.ipynb #50bdd7d7
 @patch
 def loss(
@@ -70,7 +81,7 @@ def loss(
     xt = q_sample(self.emb(ids), t, self.schedule, noise)
     x̂0 = None
     if twice:
-        with torch.no_grad(): x̂0 = self.predict(xt, t, m)[1]
+        with without_dropout(self.net): x̂0 = self.predict(xt, t, m)[1]
     logp, _ = self.predict(xt, t, m, x̂0)
     nats = F.nll_loss(logp.transpose(1, 2), ids, reduction='none') * loss_mask
     ce = R * nats.sum() / total

@@ -211,6 +211,7 @@ def sampling_loop(
         logp, x̂0 = self.predict(x, t, mask, x̂0)
         if now == ts[0] and not x̂0.isfinite().all():
             raise BadInput('the network gives numbers that are not finite; its weights are damaged')
+        logp = solver.cool(logp, t)
         logp, x̂0 = self.steer(logp, x̂0, bias, on_tokens, mask, guidance)
         if hasattr(guide, 'estimate'): x̂0 = guide.estimate(x, x̂0, t, mask, controls)
         if clamp: x̂0 = self.emb.clamp(x̂0)

@@ -7,6 +7,7 @@ __all__ = ['SOLVERS', 'OLD_NAMES', 'Solver', 'Ancestral', 'toward', 'DDIM', 'Ren
 import copy
 from functools import partial
 import torch
+from fastcore.basics import patch
 from .files import BadInput
 from .forward import posterior
 
@@ -14,6 +15,7 @@ from .forward import posterior
 class Solver:
     "One reverse step from time t to s; an object of its own for each run, so that it may remember."
     draws_noise = True # False: the variance is 0, and x_s is a function of x_t
+    temperature, below = 1.0, 1.0 # of the token marginals, at times up to `below`
     def moments(
         self,
         x, # (batch, length, dim) at time t
@@ -44,7 +46,8 @@ def toward(x, x0, s, t, schedule, var): # as in `Solver.moments`; var: of the fr
 class DDIM(Solver):
     "The noise that x̂_0 implies, and η times the ancestral standard deviation (Song et al. 2021)."
     def __init__(self, eta=0.0): # 0: deterministic; 1: ancestral; more: more fresh noise
-        if not eta >= 0: raise BadInput(f'eta is {eta}; it must not be negative')
+        if not (isinstance(eta, (int, float)) and eta >= 0):
+            raise BadInput(f'eta is {eta}; it is a number from 0 on')
         self.eta, self.draws_noise = eta, eta > 0
     def moments(self, x, x0, s, t, schedule):
         least, σ_s = posterior(x0, x, s, t, schedule)[1], schedule.coefs(s)[1]
@@ -55,7 +58,8 @@ class DDIM(Solver):
 class Renoise(Solver):
     "Fresh noise beyond the ancestral: its variance lies `share` of the way to the whole 1 − ᾱ_s."
     def __init__(self, share=0.7): # 0: ancestral; 1: all noise is fresh, only x̂_0 is kept
-        if not 0 <= share <= 1: raise BadInput(f'share is {share}; it lies from 0 to 1')
+        if not (isinstance(share, (int, float)) and 0 <= share <= 1):
+            raise BadInput(f'share is {share}; it is a number from 0 to 1')
         self.share = share
     def moments(self, x, x0, s, t, schedule):
         least, σ_s = posterior(x0, x, s, t, schedule)[1], schedule.coefs(s)[1]
@@ -94,3 +98,24 @@ def make_solver(solver): # a name, or a `Solver`
     name = OLD_NAMES.get(str(solver), str(solver))
     if name not in SOLVERS: raise BadInput(f'no solver {solver!r}; there are {", ".join(SOLVERS)}')
     return SOLVERS[name]()
+
+# %% ../nbs/07_solvers.ipynb #bef5967b
+@patch
+def cooled(self: Solver, temperature=1.0, # of the token marginals, p^(1/temperature)
+           below=1.0): # at times up to this
+    "The same solver with a temperature for the late steps."
+    for name, v, most in (('temperature', temperature, 100), ('below', below, 1)):
+        if not (isinstance(v, (int, float)) and 0 < v <= most):
+            raise BadInput(f'{name} is {v}; it is a number above 0, at most {most}')
+    new = copy.deepcopy(self)
+    new.temperature, new.below = temperature, below
+    return new
+
+# %% ../nbs/07_solvers.ipynb #26ca2fd9
+@patch
+def cool(self: Solver, logp, # (batch, length, vocab): log p(w | x_t)
+         t): # (batch, length) or (batch,) times
+    "The marginals to the power 1/temperature at times up to `below`, like `logp`."
+    if self.temperature == 1: return logp
+    late = (t <= self.below)[..., None] if t.dim() == 2 else (t <= self.below)[:, None, None]
+    return torch.where(late, (logp / self.temperature).log_softmax(-1), logp)

@@ -21,6 +21,8 @@ from .oracles import Reader, READER_PRESETS
 ORACLE_PRESETS = READER_PRESETS | {
     'teacher': Preset('ar', 'e2e', dict(width=192, layers=5, heads=4, dropout=0.15), steps=9_000,
                       lr=0.002, weight_decay=0.05, precision='no', exchange=0.5),
+    'e2e-ar-matched': Preset('ar', 'e2e', dict(width=256, layers=6, heads=4, dropout=0.15),
+                             steps=6_000, lr=0.0015, decay=0.5, weight_decay=0.05, exchange=0.5),
     'e2e-ar': Preset('ar', 'e2e', dict(width=256, layers=4, heads=4, dropout=0.1), steps=5_000,
                      lr=0.0015, weight_decay=0.05, exchange=0.5),
 }

@@ -18,6 +18,7 @@ from diffusion_lm_nb.corpora import load_corpus
 from diffusion_lm_nb.data import MAX_WORDS
 from diffusion_lm_nb.metrics import evaluate_rows, fit_ngram
 from diffusion_lm_nb.likelihood import likelihood
+from diffusion_lm_nb.loss import keyed_generator
 from diffusion_lm_nb.commands import dlm_sample
 from diffusion_lm_nb.training import load_ar
 
@@ -147,8 +148,11 @@ def nll(job, kn):
     words = [e.words for e in load_corpus('e2e', split)]
     lm, start = DiffusionLM.from_pretrained('e2e'), time.time()
     r = likelihood(lm, words, limit=LIMIT) | dict(seconds=time.time() - start)
-    kept = [w for w in words if len(w) <= MAX_WORDS]
+    kept = [w for w in words if len(w) <= MAX_WORDS] # of which `likelihood` draws the same ones:
+    order = torch.randperm(len(kept), generator=keyed_generator(0)).tolist()
+    kept = [kept[i] for i in order[:LIMIT]]
     tokens, blocks = sum(len(w) + 1 for w in kept), sum(len(w) + 3 for w in kept)
+    assert tokens == r['tokens']
     nats = sum(map(kn.nats, kept))
     r |= dict(
         kneser_ney_5gram=dict(nats_per_token=nats / tokens, nats_per_block_token=nats / blocks)

@@ -4,8 +4,9 @@ from types import SimpleNamespace
 import pytest, torch
 from diffusion_lm_nb import DiffusionLM, Infill, Length, SemanticContent
 from diffusion_lm_nb.files import BadInput
-from diffusion_lm_nb.likelihood import LENGTH_SHARE
-from diffusion_lm_nb.solvers import SOLVERS
+from diffusion_lm_nb.forward import make_schedule
+from diffusion_lm_nb.likelihood import LENGTH_SHARE, cost_grid, step_excess
+from diffusion_lm_nb.solvers import DDIM, SOLVERS, Renoise
 from diffusion_lm_nb.sampling import time_grid
 
 @pytest.mark.parametrize('solver', SOLVERS)
@@ -119,3 +120,31 @@ def test_lengths_are_a_distribution(lm):
     long = [words[-1:] * 50]
     assert torch.isfinite(few.bound(long, draws=2)).all()
     assert all(len(t.split()) in (2, 3) for t in few.sample(20, steps=1))   # sampling is as it was
+
+
+@pytest.mark.parametrize('make', [
+    lambda: DDIM(-1), lambda: DDIM(math.nan), lambda: DDIM('1'), lambda: Renoise(1.1),
+    lambda: Renoise('.3')])
+def test_a_dial_out_of_range_is_refused(make):
+    with pytest.raises(BadInput, match='is a number'): make()
+
+@pytest.mark.parametrize('steps', [
+    'even', [1., .5, 0.], 0, torch.tensor([1., .5, .7, 0.]), torch.tensor([.9, 0.])])
+def test_an_unknown_grid_is_refused(steps):
+    lm = DiffusionLM.from_pretrained('grammar')
+    with pytest.raises(BadInput, match='from 1'): lm.sample(1, steps=steps)
+
+@pytest.mark.parametrize('schedule', ['entropic', 'sqrt', 'cosine'])
+def test_steps_of_a_cost_grid_cost_the_same(schedule):
+    "For an error that is known: a logistic function of the log SNR γ, D = 16 / (1 + e^(4γ + 4))."
+    schedule = make_schedule(schedule)
+    errors = 16 * (-4 * schedule.log_snr(torch.linspace(0, 1, 6401).double()) - 4).sigmoid()
+    grid = cost_grid(errors, schedule, 30)
+    assert grid[0] == 1 and grid[-1] == 0 and (grid.diff() < 0).all()
+    excess = step_excess(grid, errors, schedule)[:-3] # the last end where the SNR is greatest
+    even = step_excess(torch.linspace(1, 0, 31), errors, schedule)
+    assert (excess >= -1e-6).all() and excess.max() < 1.7 * excess.median()
+    assert excess.sum() < even[:-1].sum() # after the last step only the rounding remains
+    halves = torch.stack([(grid[:-1] + grid[1:]) / 2, grid[1:]], 1).flatten()
+    finer = step_excess(torch.cat([grid[:1], halves]), errors, schedule)
+    assert finer[:-6].sum() < .6 * excess.sum() # twice as many steps, about half the excess

@@ -196,6 +196,27 @@ def test_what_is_not_to_be_had(precision, device):
     if device == 'cuda' and torch.cuda.is_available(): pytest.skip('there is one')
     with pytest.raises(BadInput): make_accelerator(precision, device)
 
+@pytest.mark.parametrize('preset', ['grammar', 'roc-gaps'])
+def test_the_first_estimate_is_made_without_dropout(preset, monkeypatch):
+    p = replace(PRESETS[preset], min_count=0)
+    p = replace(p, model=p.model | dict(width=32, layers=1, heads=2))
+    model, batch_at = KINDS[p.kind](p, load_corpus('grammar')[:64], 0)
+    name, seen = 'predict_gap' if preset == 'roc-gaps' else 'predict', []
+    own = getattr(type(model), name)
+    def watched(self, *args, **kwargs):
+        seen.append((self.net.training, torch.is_grad_enabled()))
+        return own(self, *args, **kwargs)
+    monkeypatch.setattr(type(model), name, watched)
+    model.train()
+    calls = set()
+    for step in range(8):
+        seen.clear()
+        model(*batch_at(step))
+        calls.add(tuple(seen))
+    # one call, or an estimate as in use and then the call that learns
+    assert calls == {((True, True),), ((False, False), (True, True))}
+    assert model.net.training
+
 def test_learning_rate_is_a_function_of_the_step():
     for p in PRESETS.values():
         rates = [learning_rate(p, s) for s in range(0, p.steps, max(1, p.steps // 500))]

@@ -1,0 +1,55 @@
+"""The rarest values of semantic content: are they met without breaking the text?
+
+    DLM_DATA=... OMP_NUM_THREADS=1 python scripts/rare.py
+
+Rows of results/rare.json: the ten of the 79 shipped pairs of field and value that the fewest
+training texts of E2E say word for word, and fifty texts of each. Beside them stand the sentences of
+people that say the value, from all splits (fifty at most, drawn by a seed); last, all ten together.
+"""
+import json, random, time
+from pathlib import Path
+
+from diffusion_lm_nb.controls import contains
+from diffusion_lm_nb.corpora import load_corpus, repeats
+from diffusion_lm_nb.files import write_atomic
+from diffusion_lm_nb.reproduction import read_targets, shipped_targets
+from diffusion_lm_nb.sampling import load_model
+from diffusion_lm_nb.teacher import lm_score, make_judge
+from measure import commit, hardware
+
+TABLE, N, VALUES, SEED = Path(__file__).parents[1] / 'results/rare.json', 50, 10, 0
+
+def sentences_with(phrase, texts): # list of words; word lists
+    "The texts that say the phrase."
+    return [t for t in texts if contains(t, phrase)]
+
+def main():
+    lm, teacher = load_model('e2e', 'cpu'), make_judge().teacher
+    train = [e.words for e in load_corpus('e2e', 'train')]
+    others = [e.words for split in ('valid', 'test') for e in load_corpus('e2e', split)]
+    pairs = [c for _, c in read_targets(shipped_targets('semantic'), 'semantic')
+             if c.value not in ('yes', 'no')]
+    counts = [(len(sentences_with(c.value.split(), train)), i) for i, c in enumerate(pairs)]
+    rows, ours, theirs = [], [], []
+    note = dict(hardware=hardware(), commit=commit(), command='python scripts/rare.py')
+    for count, i in sorted(counts)[:VALUES]:
+        control, begun = pairs[i], time.monotonic()
+        texts = [t.split() for t in lm.sample(N, control, seed=SEED, first=i * N)]
+        seconds = time.monotonic() - begun
+        people = sentences_with(control.value.split(), train + others)
+        people = random.Random(SEED).sample(people, min(N, len(people)))
+        ours, theirs = ours + texts, theirs + people
+        met = sum(contains(t, control.value.split()) for t in texts) / N
+        score, human = lm_score(teacher, texts), lm_score(teacher, people)
+        rows.append(dict(field=control.field, value=control.value, training_texts=count, texts=N,
+                         success=met, lm_score=score, people=len(people), people_lm_score=human,
+                         ratio=human and score / human, seconds=round(seconds, 1), **note))
+        print({k: v for k, v in rows[-1].items() if k not in note}, flush=True)
+    total = lm_score(teacher, ours), lm_score(teacher, theirs)
+    rows.append(dict(value='all ten', texts=len(ours), people=len(theirs), lm_score=total[0],
+                     success=sum(r['success'] for r in rows) / len(rows), repeats=repeats(ours),
+                     people_lm_score=total[1], ratio=total[0] / total[1], **note))
+    write_atomic(TABLE, json.dumps(rows, ensure_ascii=False, indent=1) + '\n')
+    print({k: v for k, v in rows[-1].items() if k not in note})
+
+if __name__ == '__main__': main()

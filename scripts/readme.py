@@ -1,0 +1,263 @@
+"""README.md from docs/README.in.md: every figure that we measured comes from a row of results/.
+
+    python scripts/readme.py           # writes README.md
+    python scripts/readme.py --check   # exit code 1 if README.md is another
+
+In the template {{expression}} stands for a value; the functions below are what it may call. A test
+holds README.md against the rows, and looks for figures in the template that are written by hand.
+"""
+import json, re, sys
+from pathlib import Path
+from diffusion_lm_nb.metrics import bootstrap
+
+HERE = Path(__file__).parents[1]
+TEMPLATE, README = HERE / 'docs/README.in.md', HERE / 'README.md'
+KINDS = dict(pos='PartsOfSpeech', spans='SyntaxSpan', semantic='SemanticContent')
+TASKS = {
+    'semantic': 'semantic content (without the values yes and no)', 'pos': 'parts of speech',
+    'tree': 'syntax tree, F1', 'spans': 'syntax spans', 'length': 'length',
+    'semantic+tree': 'semantic content + tree',
+    'semantic+pos': 'semantic content + parts of speech'}
+PAPER = {'semantic': '81.2 %', 'pos': '90.0 %', 'tree': '86.0', 'spans': '93.8 %',
+         'length': '99.9 %', 'semantic+tree': '69.8 / 74.8',
+         'semantic+pos': '63.7 / 69.1'}
+METHODS = {
+    'diffusion': 'diffusion, our way', 'diffusion-classifier': 'diffusion, the paper’s way',
+    'ft-search': 'FT-search', 'ft-sample': 'FT-sample', 'fudge': 'FUDGE', 'gedi': 'GeDi',
+    'xlm': 'XLM', 'pplm': 'PPLM', 'ft-poe': 'FT-PoE'}
+
+
+def rows(file):
+    "All rows of a file of results/."
+    return json.loads((HERE / f'results/{file}.json').read_text())
+
+def row(file, **key):
+    "The one row that has these values, or None."
+    found = [r for r in rows(file) if key.items() <= r.items()]
+    if len(found) > 1: raise ValueError(f'{len(found)} rows of {file} have {key}')
+    return found[0] if found else None
+
+def pct(share, digits=1): return f'{100 * share:.{digits}f}'
+def table(head, lines):
+    "Markdown; a line is a list of cells."
+    cells = [head, ['---'] * len(head), *lines]
+    return '\n'.join('| ' + ' | '.join(c) + ' |' for c in cells)
+
+def success(r, short=False):
+    "Success of a row as the tables write it."
+    if r is None: return '–'
+    digits = 0 if short else 1
+    if '+' in r['task']:
+        other = r['task'].split('+')[1]
+        return f'{pct(r["success_semantic"], digits)} / {pct(r["success_" + other], digits)}'
+    text = pct(r['success'])
+    if short: return text
+    unit = '' if r['task'] == 'tree' else ' %'
+    without = r.get('success_without_yes_no')
+    return text + unit + (f' ({pct(without)})' if r['task'] == 'semantic' else '')
+
+def people(): return row('cpu', task='people')['lm_score']
+def free(): return row('cpu', task='free')
+
+def six_tasks():
+    "Our way and the paper's, on shipped targets."
+    lines = []
+    for task, name in TASKS.items():
+        r = row('cpu', task=task, method='diffusion')
+        low, high = r['interval']
+        lines.append([
+            name, success(r), '' if '+' in task else f'{pct(low, 0)}–{pct(high, 0)}',
+            success(row('cpu', task=task, method='diffusion-classifier')), PAPER[task],
+            f'{r["lm_score"] / people():.2f}',
+            f'{r["distinct4"] / free()["distinct4"]:.2f}'
+            f' ({r["distinct4_first"] / free()["distinct4_first"]:.2f})'])
+    return table(['', 'success', '95 %', 'the paper’s way', 'paper', 'perplexity ÷ people’s',
+                  'distinct-4 ÷ unguided (one text a target)'], lines)
+
+def each(values, digits=2):
+    "0.82, 0.61 and 0.52."
+    texts = [f'{v:.{digits}f}' for v in values]
+    return ', '.join(texts[:-1]) + ' and ' + texts[-1]
+
+def of_the_papers_way(what, tasks=('semantic', 'pos', 'tree', 'spans')):
+    "Its texts' `distinct4` over unguided ones', or `lm_score` over people's."
+    base = people() if what == 'lm_score' else free()[what]
+    return each(row('cpu', task=t, method='diffusion-classifier')[what] / base for t in tasks)
+
+def chance(tasks=('pos', 'tree', 'spans')):
+    "Success of unguided texts on the same targets."
+    found = [pct(row('cpu', task=t, method='unguided')['success'], 0) for t in tasks]
+    return ', '.join(found[:-1]) + f' and {found[-1]} %'
+
+def paired(task, other='diffusion-classifier'):
+    "Ours minus another method on the same targets, in points, with its bootstrap interval."
+    pair = [row('baselines', task=task, method=m)['by_target'] for m in ('diffusion', other)]
+    gaps = [100 * (a - b) for a, b in zip(*pair, strict=True)]
+    low, high = bootstrap(gaps)
+    return minus(f'{sum(gaps) / len(gaps):+.1f} ({low:+.1f} to {high:+.1f})')
+
+def minus(text): return text.replace('-', '−')
+
+def interval(task, method='diffusion'):
+    "The interval of a row of authors.json by our judge."
+    found = row('authors', task=task, method=method)['by']['judge'][KINDS[task]]
+    return '–'.join(pct(v) for v in found['interval'])
+
+def by_judges(r):
+    "The success of a row of authors.json by each judge; of the value, too."
+    kind = KINDS[r['task'].split('+')[-1]]
+    judges = ['judge', 'labeller'] + (['spacy'] if kind == 'PartsOfSpeech' else [])
+    text = ' / '.join(pct(r['by'][j][kind]['success']) for j in judges)
+    value = r['by']['judge'].get('SemanticContent') if '+' in r['task'] else None
+    ours = r['method'] == 'diffusion'
+    return text + (f' (value: {pct(value["success"])})' if value and ours else '')
+
+def authors():
+    "The authors' own targets."
+    names = {'pos': 'parts of speech', 'spans': 'syntax spans',
+             'semantic+pos': 'semantic content + parts of speech'}
+    lines = []
+    for task, name in names.items():
+        methods = 'diffusion', 'their sentences'
+        ours, theirs = (row('authors', task=task, method=m) for m in methods)
+        lines.append([name, by_judges(ours), by_judges(theirs), f'{ours["ratio"]:.2f}',
+                      f'{ours["distinct4_ratio"]:.2f}'])
+    return table(['the authors’ targets', 'success, %',
+                  'the people’s sentences they were read from',
+                  'perplexity ÷ these sentences’', 'distinct-4 ÷ theirs'], lines)
+
+def baselines():
+    "All methods on shipped targets."
+    lines = []
+    for method, name in METHODS.items():
+        cells = [name]
+        for task in TASKS:
+            r = row('baselines', task=task, method=method)
+            var = r and f' ({r["distinct4"] / free()["distinct4"]:.2f})'
+            cells.append(success(r, short=True) + (var or ''))
+        lines.append(cells)
+    return table(['success, % (variety)', 'semantic', 'POS', 'tree', 'spans', 'length',
+                  'semantic + tree', 'semantic + POS'], lines)
+
+def gaps():
+    "ROUGE-L of all methods on the same gaps."
+    names = dict(diffusion='diffusion', bart='BART', delorean='DELOREAN', bert='BERT',
+                 cold='COLD, 300 iterations', ar='AR')
+    names['ar-left'] = 'left-only'
+    found = [row('gaps', method=m) for m in names]
+    return table(['fifty gaps of E2E test texts, 3 to 8 words', *names.values()],
+                 [['ROUGE-L of the gap ([results/gaps.json](results/gaps.json))',
+                   *(f'{r["rouge_l"]:.1f}' for r in found)]])
+
+def nats(r): return f'{r["nats_per_block_token"]:.2f}'
+
+def judges():
+    "How well the judges read, and the teacher's likelihood."
+    def of(test, what):
+        ours, other = (row('judges', job=f'{m}-{test}') for m in ('judge', 'labeller'))
+        if ours[what] is None: return '–'
+        return f'{pct(ours[what])}' + (' %' if what == 'tags' else '') + f' ({pct(other[what])})'
+    t = row('judges', job='teacher-test')
+    tests = ['ewt', 'gum', 'hundred']
+    return table(
+        ['judge', 'EWT test', 'GUM test', '100 restaurant texts annotated by hand'],
+        [['tags of the judge (of the labeller, who taught the steering classifier)',
+          *(of(x, 'tags') for x in tests)],
+         ['labelled F1 of its trees', *(of(x, 'tree_f1') for x in tests)],
+         ['teacher, nats a block token on E2E test',
+          f'{nats(t)}, a Kneser-Ney 5-gram {nats(t["kneser_ney_5gram"])}', '', '']])
+
+def old(r): return ' †' if r['commit'] == '0825c29' else '' # rows of the model before this one
+
+def without_judge():
+    "Controls that need no judge, with more texts."
+    base, lines = row('e2e', job='human'), []
+    for job, name, paper in (
+            ('free', 'no control', '–'), ('length', 'length, 10 to 40 words', '99.9 %'),
+            ('semantic', 'semantic content, our way', '81.2 %'),
+            ('semantic-classifier', 'semantic content, the paper’s way', '81.2 %'),
+            ('human', 'people (E2E test texts)', '–')):
+        r = row('e2e', job=job)
+        met = '–' if r.get('success') is None else success(r)
+        lines.append([name + (old(r) if job != 'human' else ''), f'{r["texts"]:,}', met, paper,
+                      f'{r["ngram_ppl"] / base["ngram_ppl"]:.2f}', f'{r["distinct4_10k"]:.2f}',
+                      f'{r["self_bleu"]:.2f}',
+                      '–' if job == 'human' else f'{pct(r["in_train"])} %'])
+    return table(['', 'texts', 'success', 'paper', 'perplexity ÷ people’s', 'distinct-4',
+                  'self-BLEU', 'copied'], lines)
+
+def many_gaps():
+    "Infilling of 500 texts."
+    names = {'infill': 'diffusion', 'infill-left-only': 'left context only',
+             'infill-frequent': 'most frequent words'}
+    found = {n: row('e2e', job=j) for j, n in names.items()}
+    return table(['500 E2E test texts, 3 to 8 words hidden' + old(found['diffusion']),
+                  'context kept',
+                  'BLEU-4 of the whole text', 'ROUGE-L of the gap'],
+                 [[n, f'{pct(r["context_kept"])} %', f'{r["bleu4"]:.1f}', f'{r["rouge_l"]:.1f}']
+                  for n, r in found.items()])
+
+def anlg():
+    "A sentence between two."
+    names = {
+        'diffusion, MBR of 10': '`roc-gaps` on a CPU (8.5M parameters, some 100 minutes),'
+                                ' best of ten by agreement',
+        'left-only, MBR of 2': 'the same, left context only, 20 steps, better of two',
+        'another item': 'a person’s sentence for another item',
+        'people': 'people, against each other'}
+    keys = 'bleu4_gap', 'rouge_l', 'cider'
+    lines = [[name, *(f'{row("anlg", method=m)[k]:.1f}' for k in keys)]
+             for m, name in names.items()]
+    lines.append(['paper: Diffusion-LM (left-only; AR)', '7.1 (0.9; 6.7)', '28.3 (16.3; 27.0)',
+                  '30.7 (3.5; 26.9)'])
+    return table(['aNLG dev, 100 items: a sentence between two'
+                  ' ([results/anlg.json](results/anlg.json))',
+                  'BLEU-4 of the gap', 'ROUGE-L', 'CIDEr'], lines)
+
+def nll():
+    "The bound beside exact likelihoods, on the same texts."
+    found = [row('e2e', job=f'nll-{split}') for split in ('test', 'valid')]
+    def two(r): return f'{r["nats_per_block_token"]:.3f} ({r["nats_per_token"]:.3f})'
+    size = found[0]['autoregressive']['parameters'] / 1e6
+    return table(
+        ['nats a block token (nats a word and END)', 'test', 'valid'],
+        [['diffusion, at most', *(f'{two(r)} ± {r["std_error"]:.3f}' for r in found)],
+         [f'autoregressive Transformer of {size:.1f}M parameters',
+          *(two(r['autoregressive']) for r in found)],
+         ['Kneser-Ney 5-gram', *(two(r['kneser_ney_5gram']) for r in found)]])
+
+def bench():
+    "The released recipe beside ours."
+    r, = rows('bench')
+    t, g, m = r['train'], r['guided'], r['memory_mb']
+    def quality(who): return (f'{g["success_" + who]:.2f}; {g["lm_score_" + who]:.2f};'
+                              f' {g["distinct4_" + who]:.2f}')
+    small = g['spread']['faithful_small']['median']
+    return table(
+        ['', 'released', 'ours', ''],
+        [['training, words a second, 6 layers of width 192', f'{t["faithful"]:,.0f}',
+          f'{t["ours"]:,.0f}', f'{t["ratio"]:.1f} ×'],
+         ['50 guided texts, seconds; released way with the small classifier, which wrote the'
+          ' judged texts †', f'{small:.0f}', f'{g["ours"]:.1f}', f'{small / g["ours"]:.1f} ×'],
+         ['– their success; perplexity under the teacher; distinct-4', quality('faithful'),
+          quality('ours'), ''],
+         ['the same with a classifier of the model’s size as in the paper, untrained, one control'
+          ' timed, no texts judged †', f'{g["faithful"]:.0f}', f'{g["ours"]:.1f}',
+          f'{g["ratio"]:.0f} ×'],
+         ['memory, training; guided sampling', f'{m["train_faithful"]:.0f};'
+          f' {m["guided_faithful"]:.0f} MB',
+          f'{m["train_ours"]:.0f}; {m["guided_ours"]:.0f} MB', '']])
+
+def rendered():
+    "The text of README.md."
+    text = TEMPLATE.read_text()
+    return re.sub(r'\{\{(.+?)\}\}', lambda m: str(eval(m[1], globals())), text)
+
+def main():
+    text = rendered()
+    if '--check' in sys.argv:
+        if text != README.read_text():
+            sys.exit('README.md differs from the rows of results/: python scripts/readme.py')
+    else: README.write_text(text)
+
+if __name__ == '__main__': main()
