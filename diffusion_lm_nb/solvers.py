@@ -114,8 +114,8 @@ def cooled(self: Solver, temperature=1.0, # of the token marginals, p^(1/tempera
 # %% ../nbs/07_solvers.ipynb #26ca2fd9
 @patch
 def cool(self: Solver, logp, # (batch, length, vocab): log p(w | x_t)
-         t): # (batch, length) or (batch,) times
+         t): # (batch, length) times
     "The marginals to the power 1/temperature at times up to `below`, like `logp`."
     if self.temperature == 1: return logp
-    late = (t <= self.below)[..., None] if t.dim() == 2 else (t <= self.below)[:, None, None]
-    return torch.where(late, (logp / self.temperature).log_softmax(-1), logp)
+    cold = (logp / self.temperature).log_softmax(-1)
+    return torch.where((t <= self.below)[..., None], cold, logp)

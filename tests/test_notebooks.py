@@ -131,3 +131,12 @@ def test_opens_in_jupyter(notebook):
             assert (
                 len(''.join(o.get('data', {}).get('image/png', ''))) < 1_000_000
             ), 'a figure of a megabyte'
+
+chapters = [n for n in notebooks if re.fullmatch(r'nbs/\d\d\w*\.ipynb', n)]
+
+@pytest.mark.parametrize('notebook', chapters)
+def test_a_chapter_ends_with_what_was_learnt_and_three_exercises(notebook):
+    text = '\n'.join(''.join(c['source']) for c in cells(notebook) if c['cell_type'] == 'markdown')
+    ends = ['## What was learnt', '## Exercises', '1. **', '2. **', '3. **', 'Solutions:']
+    at = [text.rfind(f'\n{e}') for e in ends]
+    assert -1 not in at and at == sorted(at), dict(zip(ends, at))

@@ -6,7 +6,7 @@ from diffusion_lm_nb import DiffusionLM, Infill, Length, SemanticContent
 from diffusion_lm_nb.files import BadInput
 from diffusion_lm_nb.forward import make_schedule
 from diffusion_lm_nb.likelihood import LENGTH_SHARE, cost_grid, step_excess
-from diffusion_lm_nb.solvers import DDIM, SOLVERS, Renoise
+from diffusion_lm_nb.solvers import DDIM, SOLVERS, Ancestral, Renoise
 from diffusion_lm_nb.sampling import time_grid
 
 @pytest.mark.parametrize('solver', SOLVERS)
@@ -124,9 +124,16 @@ def test_lengths_are_a_distribution(lm):
 
 @pytest.mark.parametrize('make', [
     lambda: DDIM(-1), lambda: DDIM(math.nan), lambda: DDIM('1'), lambda: Renoise(1.1),
-    lambda: Renoise('.3')])
+    lambda: Renoise('.3'), lambda: DDIM().cooled(0), lambda: DDIM().cooled(1, below='.8')])
 def test_a_dial_out_of_range_is_refused(make):
     with pytest.raises(BadInput, match='is a number'): make()
+
+def test_late_steps_are_cooled_and_no_others():
+    lm = DiffusionLM.from_pretrained('grammar')
+    settings = dict(n=4, steps=8, n_words=12)
+    plain = lm.sample(solver=Ancestral(), **settings)
+    assert lm.sample(solver=Ancestral().cooled(.2, below=.9), **settings) != plain
+    assert lm.sample(solver=Ancestral().cooled(.2, below=.1), **settings) == plain # last step: .125
 
 @pytest.mark.parametrize('steps', [
     'even', [1., .5, 0.], 0, torch.tensor([1., .5, .7, 0.]), torch.tensor([.9, 0.])])
