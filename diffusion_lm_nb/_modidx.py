@@ -484,6 +484,8 @@ d = { 'settings': {'branch': 'main', 'doc_baseurl': '/', 'doc_host': '', 'git_ur
                                                                                                   'diffusion_lm_nb/denoiser.py'),
                                           'diffusion_lm_nb.denoiser.apply_rope': ( 'denoiser.html#apply_rope',
                                                                                    'diffusion_lm_nb/denoiser.py'),
+                                          'diffusion_lm_nb.denoiser.check_dials': ( 'denoiser.html#check_dials',
+                                                                                    'diffusion_lm_nb/denoiser.py'),
                                           'diffusion_lm_nb.denoiser.check_sizes': ( 'denoiser.html#check_sizes',
                                                                                     'diffusion_lm_nb/denoiser.py'),
                                           'diffusion_lm_nb.denoiser.diffusion_lm': ( 'denoiser.html#diffusion_lm',

@@ -177,9 +177,9 @@ def time_grid(steps, # how many, evenly spaced; or the times themselves, (steps 
 # %% ../nbs/07b_sampling.ipynb #8cbf4a23
 @patch
 def make_solver(self: DiffusionLM, solver): # as in `solvers.make_solver`
-    "A solver that has seen nothing yet; `renoise` by its name has the share of the model."
+    "A solver that has seen nothing yet; `renoise` by its name has the dials of the model."
     if isinstance(solver, str) and OLD_NAMES.get(solver, solver) == 'renoise':
-        return Renoise(self.share)
+        return Renoise(self.share).cooled(self.temperature, self.below)
     return make_solver(solver)
 
 # %% ../nbs/07b_sampling.ipynb #782a0688

@@ -8,7 +8,7 @@ the authors read the targets. Success of the value in `semantic+pos` is without 
 """
 import json, os, random, sys, time
 from pathlib import Path
-from measure import commit, hardware
+from measure import commit, distinct4_ratio, hardware
 from diffusion_lm_nb import DiffusionLM
 from diffusion_lm_nb.controls import SemanticContent
 from diffusion_lm_nb.files import BadInput, write_atomic
@@ -58,22 +58,15 @@ def success(wanted, texts, name): # texts: word lists a target; a name in ORACLE
     return {k: dict(success=sum(v) / len(v), interval=bootstrap(v), targets=len(v))
             for k, v in found.items()}
 
-def distinct4(texts, size): # word lists; 4-grams that are counted
-    "Share of different ones among the first `size` 4-grams, the texts in a seeded order."
-    texts = random.Random(0).sample(texts, len(texts))
-    grams = [tuple(t[i:i + 4]) for t in texts for i in range(len(t) - 3)][:size]
-    return len(set(grams)) / max(1, len(grams))
-
 def row_of(task, method, wanted, texts, people): # texts: word lists a target; lists of words
     "One row of the table."
     flat, judge = [t for own in texts for t in own], make_judge()
     first = [own[0] for own in texts]
-    size = min(sum(max(0, len(t) - 3) for t in pile) for pile in (first, people))
     return dict(
         task=task, method=method, n_targets=len(wanted), texts=len(flat),
         by={name: success(wanted, texts, name) for name in ORACLES},
         lm_score=fluency(flat, judge), ratio=fluency(flat, judge) / fluency(people, judge),
-        distinct4_ratio=distinct4(first, size) / distinct4(people, size), repeats=repeats(flat))
+        distinct4_ratio=distinct4_ratio(first, people), repeats=repeats(flat))
 
 def keep(row):
     "Replace the row of the same task and method."

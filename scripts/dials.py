@@ -1,12 +1,13 @@
 """Steps, grids and the dial of fresh noise, on validation seeds: rows into results/dials.json.
 
-    DLM_DATA=... OMP_NUM_THREADS=1 python scripts/dials.py        # what has no row yet: 35 minutes
+    DLM_DATA=... OMP_NUM_THREADS=1 python scripts/dials.py        # what has no row yet: 45 minutes
     python scripts/dials.py --table
 
 A row compares N unguided texts of the shipped model with as many validation texts of E2E: lm-score
 (perplexity under the shipped teacher) over people's, and distinct-4 over people's, both piles cut
 to the same number of 4-grams. Intervals: 1,000 bootstrap draws of the texts. Of these rows the
-model's own `share` is chosen: the largest, in tenths, whose distinct-4 is at least .97 of people's.
+model's own `share`, `temperature` and `below` are chosen: of the `renoise` rows with 50 even steps
+the one with the lowest perplexity among those whose distinct-4 is at least .97 of people's.
 """
 import argparse, json, math, random, time
 from pathlib import Path
@@ -18,36 +19,39 @@ from diffusion_lm_nb.likelihood import cost_grid
 from diffusion_lm_nb.sampling import load_model
 from diffusion_lm_nb.solvers import DDIM, DPMSolver2M, Renoise
 from diffusion_lm_nb.teacher import make_judge
-from measure import commit, hardware
+from measure import commit, distinct4_ratio, hardware
 
 TABLE, N, SEED = Path(__file__).parents[1] / 'results/dials.json', 512, 11
+NEVER, LATE = (1., 1.), (.625, .8) # temperature, and up to which time
 SETTINGS = (
-    [('renoise', s, 50, 'even') for s in (.1, .2, .3, .4, .5, .7)]
-    + [('ddim', eta, 50, 'even') for eta in (1., 0., .5, 1.3)] + [('dpmpp2m', None, 50, 'even')]
-    + [('ddim', 1., steps, 'even') for steps in (20, 100)]
-    + [('ddim', 1., steps, 'equal cost') for steps in (20, 50)] + [('ddim', 1., 50, 'u^.7')]
-    + [('renoise', 'own', 20, 'even')]
+    [('renoise', s, 50, 'even', *LATE) for s in (.1, .2, .3, .4, .5, .6, .7)]
+    + [('renoise', .3, 50, 'even', *cool) for cool in ((.8, .8), (.625, .9))]
+    + [('renoise', s, 50, 'even', *NEVER) for s in (.1, .2, .3, .4, .5, .7)]
+    + [('ddim', 1., 50, 'even', *cool) for cool in (NEVER, LATE)]
+    + [('ddim', eta, 50, 'even', *NEVER) for eta in (0., .5, 1.3)]
+    + [('dpmpp2m', None, 50, 'even', *NEVER)]
+    + [('ddim', 1., steps, 'even', *NEVER) for steps in (20, 100)]
+    + [('ddim', 1., steps, 'equal cost', *NEVER) for steps in (20, 50)]
+    + [('ddim', 1., 50, 'u^.7', *NEVER)] + [('renoise', 'own', 20, 'even', None, None)]
 )
+KEYS = 'solver', 'dial', 'steps', 'grid', 'temperature', 'below'
 
-def solver_of(name, dial, lm):
-    if name == 'renoise': return Renoise(lm.share if dial == 'own' else dial)
-    return DDIM(dial) if name == 'ddim' else DPMSolver2M()
+def solver_of(name, dial, temperature, below, lm):
+    if dial == 'own': return lm.make_solver('renoise')
+    kinds = dict(renoise=lambda: Renoise(dial), ddim=lambda: DDIM(dial), dpmpp2m=DPMSolver2M)
+    return kinds[name]().cooled(temperature, below)
+
+def chosen(rows):
+    "The row whose dials the rule of the first lines gives the model."
+    fit = [r for r in rows if r['solver'] == 'renoise' and r['dial'] != 'own' and r['steps'] == 50
+           and r['grid'] == 'even' and r['distinct4_ratio'] >= .97]
+    return min(fit, key=lambda r: r['lm_ratio'])
 
 def grid_of(kind, steps, lm, texts):
     "The times of a grid by its name."
     u = torch.linspace(1, 0, steps + 1)
     if kind == 'u^.7': return u ** .7
     return cost_grid(lm.mean_errors(texts[:128]), lm.schedule, steps) if kind == 'equal cost' else u
-
-def grams(texts):
-    "The 4-grams of the texts, in order."
-    return [tuple(w[i:i + 4]) for w in texts for i in range(len(w) - 3)]
-
-def variety(texts, people):
-    "Distinct-4 over people's, of as many 4-grams."
-    ours, theirs = grams(texts), grams(people)
-    n = min(len(ours), len(theirs))
-    return len(set(ours[:n])) / len(set(theirs[:n]))
 
 def ratios(judge, texts, people, draws=1000):
     "lm-score and distinct-4 over people's, each with its bootstrap interval."
@@ -58,12 +62,12 @@ def ratios(judge, texts, people, draws=1000):
         a, b = (gen.choices(pile, k=len(pile)) for pile in cost)
         found.append(score(a) / score(b))
     found.sort()
-    half = [variety(gen.sample(texts, len(texts) // 2), gen.sample(people, len(people) // 2))
+    half = [distinct4_ratio(*(gen.sample(pile, len(pile) // 2) for pile in (texts, people)))
             for _ in range(50)]
     spread = (max(half) - min(half)) / 2 / 2 ** .5 # a pile twice as large varies 1/√2 as much
     return dict(lm_ratio=score(cost[0]) / score(cost[1]),
                 lm_interval=[found[int(.025 * draws)], found[int(.975 * draws)]],
-                distinct4_ratio=variety(texts, people), distinct4_spread=spread)
+                distinct4_ratio=distinct4_ratio(texts, people), distinct4_spread=spread)
 
 def main():
     ask = argparse.ArgumentParser(description=__doc__.splitlines()[0])
@@ -76,31 +80,34 @@ def main():
     lm, judge = load_model(o.model, 'cpu'), make_judge()
     valid = [e.words for e in load_corpus('e2e', 'valid') if len(e.words) <= lm.length - 2]
     people = random.Random(1).sample(valid, N)
-    for solver, dial, steps, grid in SETTINGS:
-        key = dict(solver=solver, dial=dial, steps=steps, grid=grid)
+    for setting in SETTINGS:
+        solver, dial, steps, grid, temperature, below = setting
+        key = dict(zip(KEYS, setting))
         if any(key.items() <= r.items() for r in rows) or o.only and solver not in o.only: continue
         begun = time.monotonic()
-        texts = lm.sample(N, seed=SEED, solver=solver_of(solver, dial, lm),
+        texts = lm.sample(N, seed=SEED, solver=solver_of(solver, dial, temperature, below, lm),
                           steps=grid_of(grid, steps, lm, valid))
         seconds, texts = time.monotonic() - begun, [t.split() for t in texts]
         row = key | dict(
-            share=lm.share if dial == 'own' else None, texts=N, seed=SEED,
+            texts=N, seed=SEED,
             **ratios(judge, texts, people), repeats=repeats(texts), seconds=round(seconds, 1),
             hardware=hardware(), commit=commit(), command='python scripts/dials.py')
-        rows = sorted([*rows, row], key=lambda r: SETTINGS.index(
-            (r['solver'], r['dial'], r['steps'], r['grid'])))
+        rows = sorted([*rows, row], key=lambda r: SETTINGS.index(tuple(r[k] for k in KEYS)))
         write_atomic(TABLE, json.dumps(rows, indent=1) + '\n')
         print(key, f'{row["lm_ratio"]:.3f} {row["distinct4_ratio"]:.3f}', flush=True)
 
 def table(rows):
     "The rows as Markdown."
-    print('| solver | dial | steps | grid | perplexity ÷ people’s | distinct-4 ÷ people’s |\n'
-          '|---|---|---|---|---|---|')
+    print('| solver | dial | steps | grid | late temperature | perplexity ÷ people’s |'
+          ' distinct-4 ÷ people’s |\n|---|---|---|---|---|---|---|')
     for r in rows:
         low, high = r['lm_interval']
         dial = '–' if r['dial'] is None else r['dial']
-        print(f'| {r["solver"]} | {dial} | {r["steps"]} | {r["grid"]} |'
+        cool = f'{r["temperature"]} below {r["below"]}' if r['temperature'] not in (1, None) else '–'
+        print(f'| {r["solver"]} | {dial} | {r["steps"]} | {r["grid"]} | {cool} |'
               f' {r["lm_ratio"]:.2f} ({low:.2f}–{high:.2f}) |'
               f' {r["distinct4_ratio"]:.2f} ± {r["distinct4_spread"]:.2f} |')
+    r = chosen(rows)
+    print(f'\nby the rule: share {r["dial"]}, temperature {r["temperature"]}, below {r["below"]}')
 
 if __name__ == '__main__': main()

@@ -63,15 +63,21 @@ def keep(job, row): # replace the row of the same job
 
 SIZE = 10_000 # 4-grams of the piles whose variety is compared
 
-def variety(
-    # distinct-4 of the first SIZE 4-grams, the texts in a seeded order: it shrinks as texts pile
-    # up, so piles must be of one size
-    rows,
-):
-    words = [t.split() for r in rows for t in r['texts']]
-    random.Random(0).shuffle(words)
-    grams = [tuple(w[i : i + 4]) for w in words for i in range(len(w) - 3)][:SIZE]
-    return dict(distinct4_10k=len(set(grams)) / SIZE if len(grams) == SIZE else None)
+def grams(texts): # word lists
+    "Their 4-grams, the texts in a seeded order."
+    texts = random.Random(0).sample(texts, len(texts))
+    return [tuple(t[i:i + 4]) for t in texts for i in range(len(t) - 3)]
+
+def distinct4_ratio(texts, people): # word lists
+    "Distinct-4 over people's, of as many 4-grams: it shrinks as texts pile up."
+    ours, theirs = grams(texts), grams(people)
+    n = min(len(ours), len(theirs))
+    return len(set(ours[:n])) / max(1, len(set(theirs[:n])))
+
+def variety(rows):
+    "Distinct-4 of the first SIZE 4-grams, None if there are fewer."
+    found = grams([t.split() for r in rows for t in r['texts']])[:SIZE]
+    return dict(distinct4_10k=len(set(found)) / SIZE if len(found) == SIZE else None)
 
 def texts(job, out, kn):
     run, args = JOBS[job]
