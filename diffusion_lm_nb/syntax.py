@@ -244,7 +244,7 @@ def classifier_for(lm): # `DiffusionLM`
 # %% ../nbs/11b_syntax.ipynb #381c080f
 class Syntactic(Control):
     "A constraint on tags or tree, by a `SyntaxClassifier`: by default the model's own."
-    strength, inner = 1., 1     # how far and how often the marginals are tilted at each step
+    strength, inner = 2., 2     # how far and how often the marginals are tilted at each step
     needs_spans, order = True, 1 # False: tags are enough; asked before semantic content
     reader = given = None       # the classifier in use, and the one that was asked for
     def bind(self, lm):
@@ -301,7 +301,7 @@ class Syntactic(Control):
 class PartsOfSpeech(Syntactic):
     "The words have these universal tags, in this order: PartsOfSpeech(['DET', 'NOUN', …])."
     needs_spans, fixes_length = False, True
-    disagreement = .04      # how often two annotators give a word different tags
+    disagreement = .03      # how often two annotators give a word different tags
     def __init__(self, tags, reader=None): # list of str, or one string with spaces
         if not isinstance(tags, (str, list, tuple)): tags = []
         self.tags = tags.split() if isinstance(tags, str) else list(tags)
@@ -332,7 +332,7 @@ class PartsOfSpeech(Syntactic):
 # %% ../nbs/11b_syntax.ipynb #190b26ac
 class SyntaxTree(Syntactic):
     "The text has this tree, whatever its leaves: SyntaxTree('(S (NP _ _) (VP _ (NP _)) _)')."
-    inner, fixes_length = 3, True
+    strength, inner, fixes_length = 1., 3, True
     def __init__(self, tree, reader=None): # brackets, or an `nltk.Tree`
         self.tree = read_tree(tree_text(tree) if hasattr(tree, 'leaves') else tree)
         self.spans, self.n = tree_spans(self.tree), len(self.tree.leaves())
@@ -363,7 +363,6 @@ class SyntaxTree(Syntactic):
 # %% ../nbs/11b_syntax.ipynb #4012097a
 class SyntaxSpan(Syntactic):
     "Words `first` to `last`, counted from 0, are a constituent: SyntaxSpan(3, 5, 'PP')."
-    strength = 4.
     def __init__(self, first, last, label, reader=None):
         if not (is_whole(first) and is_whole(last)) or not 0 <= first <= last:
             raise BadInput('a span is its first and last word, counted from 0, not '

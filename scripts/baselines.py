@@ -105,7 +105,7 @@ def on_controls(writer, task, n=TARGETS): # -> what stands in a row
     texts = writer.write([target_control(task, t) for t in wanted], TEXTS, seed=1)
     words = [t.split() for ts in texts for t in ts]
     r = success_rows(
-        [dict(task=task, target=t, texts=ts) for t, ts in zip(wanted, texts)], labeller
+        [dict(task=task, target=t, texts=ts) for t, ts in zip(wanted, texts)], labeller()
     )
     return dict(
         success=r['success'],
@@ -117,7 +117,7 @@ def on_controls(writer, task, n=TARGETS): # -> what stands in a row
     )
 
 def on_gaps(writer): # -> what stands in a row
-    items = hidden_words(valid, seed=5)[:TARGETS]
+    items = hidden_words(valid(), seed=5)[:TARGETS]
     texts = writer.write([c for c, _ in items], TEXTS, seed=1)
     words = [t.split() for ts in texts for t in ts]
     whole = [(c.text.split(), refs[0].split()) for c, refs in items]

@@ -26,13 +26,12 @@ NEVER, LATE = (1., 1.), (.625, .8) # temperature, and up to which time
 SETTINGS = (
     [('renoise', s, 50, 'even', *LATE) for s in (.1, .2, .3, .4, .5, .6, .7)]
     + [('renoise', .3, 50, 'even', *cool) for cool in ((.8, .8), (.625, .9))]
-    + [('renoise', s, 50, 'even', *NEVER) for s in (.1, .2, .3, .4, .5, .7)]
+    + [('renoise', s, 50, 'even', *NEVER) for s in (.1, .2, .3, .4, .7)]
     + [('ddim', 1., 50, 'even', *cool) for cool in (NEVER, LATE)]
-    + [('ddim', eta, 50, 'even', *NEVER) for eta in (0., .5, 1.3)]
-    + [('dpmpp2m', None, 50, 'even', *NEVER)]
-    + [('ddim', 1., steps, 'even', *NEVER) for steps in (20, 100)]
-    + [('ddim', 1., steps, 'equal cost', *NEVER) for steps in (20, 50)]
-    + [('ddim', 1., 50, 'u^.7', *NEVER)] + [('renoise', 'own', 20, 'even', None, None)]
+    + [('ddim', 0., 50, 'even', *NEVER), ('dpmpp2m', None, 50, 'even', *NEVER)]
+    + [('ddim', 1., 20, grid, *NEVER) for grid in ('even', 'equal cost')]
+    + [('ddim', 1., 50, grid, *NEVER) for grid in ('equal cost', 'u^.7')]
+    + [('renoise', 'own', 20, 'even', None, None)]
 )
 KEYS = 'solver', 'dial', 'steps', 'grid', 'temperature', 'below'
 
