@@ -1,8 +1,9 @@
 "Same seed, same text; a text does not feel its batch; controls do what they say."
-import math
+import json, math
 from types import SimpleNamespace
 import pytest, torch
 from diffusion_lm_nb import DiffusionLM, Infill, Length, SemanticContent
+from diffusion_lm_nb.data import SPECIALS
 from diffusion_lm_nb.files import BadInput
 from diffusion_lm_nb.forward import make_schedule
 from diffusion_lm_nb.likelihood import LENGTH_SHARE, cost_grid, step_excess
@@ -134,6 +135,29 @@ def test_late_steps_are_cooled_and_no_others():
     plain = lm.sample(solver=Ancestral(), **settings)
     assert lm.sample(solver=Ancestral().cooled(.2, below=.9), **settings) != plain
     assert lm.sample(solver=Ancestral().cooled(.2, below=.1), **settings) == plain # last step: .125
+
+def test_a_model_brings_its_dials(tmp_path):
+    sizes = dict(dim=4, width=8, layers=1, heads=1, length=8)
+    dials = dict(share=.2, temperature=.5, below=.6)
+    lm = DiffusionLM([*SPECIALS, 'a', 'b'], **sizes, **dials)
+    lm.save_pretrained(tmp_path)
+    def own(model):
+        solver = model.make_solver('renoise')
+        return dict(share=solver.share, temperature=solver.temperature, below=solver.below)
+    assert own(DiffusionLM.from_pretrained(tmp_path)) == dials
+    assert lm.make_solver('ancestral').temperature == 1 == lm.make_solver(Renoise(.2)).temperature
+    config = json.loads((tmp_path / 'config.json').read_text())
+    older = {k: v for k, v in config.items() if k not in dials}
+    (tmp_path / 'config.json').write_text(json.dumps(older))
+    assert own(DiffusionLM.from_pretrained(tmp_path)) == dict(share=.7, temperature=1, below=1)
+
+@pytest.mark.parametrize('dial', [
+    dict(share=1.1), dict(share='.3'), dict(temperature=0), dict(temperature=math.nan),
+    dict(below=2), dict(below=None)])
+def test_a_model_refuses_a_dial_out_of_range(dial):
+    name, = dial
+    with pytest.raises(BadInput, match=f'{name} is a number from'):
+        DiffusionLM([*SPECIALS, 'a'], dim=4, width=8, layers=1, heads=1, length=8, **dial)
 
 @pytest.mark.parametrize('steps', [
     'even', [1., .5, 0.], 0, torch.tensor([1., .5, .7, 0.]), torch.tensor([.9, 0.])])
