@@ -127,7 +127,7 @@ def is_count(n): # anything
 # %% ../nbs/10_controls.ipynb #f41a8f73
 class Planned(Control):
     "A control that its plan satisfies: it leaves the token marginals as they are."
-    fixes_length, order = True, 0
+    fixes_length, order, steers = True, 0, False
     @property
     def batch_key(self):
         "All of them are asked together."

@@ -141,11 +141,11 @@ def check_sizes(width, heads, length, length_counts): # as in `DiffusionLM`
         raise BadInput(f'length_counts are {length - 1} counts at most, not negative and not all 0')
 
 # %% ../nbs/05_denoiser.ipynb #517a2280
-def check_dials(share, temperature, below): # as in `DiffusionLM`
+def check_dials(share, temperature, below, steered_share): # as in `DiffusionLM`
     "BadInput unless each dial of the default solver is a number in its range."
-    dials = ('share', share, 0), ('temperature', temperature, 1e-3), ('below', below, 1e-3)
-    for name, v, least in dials:
-        most = 100 if name == 'temperature' else 1
+    for name, v, least, most in (
+            ('share', share, 0, 1), ('temperature', temperature, 1e-3, 100),
+            ('below', below, 1e-3, 1), ('steered_share', steered_share, 0, 1)):
         if not (isinstance(v, (int, float)) and least <= v <= most):
             raise BadInput(f'{name} is a number from {least} to {most}, not {str(v)[:20]!r}')
 
@@ -205,7 +205,7 @@ class DiffusionLM(nn.Module, Pretrained, Interface):
     It grows chapter by chapter; here it can be made, saved, loaded, and asked for token marginals.
     """
     recipe = 'tokens'
-    added_later = 'share', 'temperature', 'below' # what older saved models lack
+    added_later = 'share', 'temperature', 'below', 'steered_share' # what older saved models lack
     def __init__(
         self,
         words: list, # the vocabulary, specials first
@@ -224,15 +224,18 @@ class DiffusionLM(nn.Module, Pretrained, Interface):
         share: float = 0.7, # of fresh noise, of the default solver `Renoise` (chapter 07)
         temperature: float = 1.0, # of the token marginals in late steps, of the default solver
         below: float = 1.0, # up to which time a step is late
+        steered_share: float = None, # in place of `share` where a control steers; None: the same
     ):
         super().__init__()
         if recipe != self.recipe:
             raise BadInput(f'a {type(self).__name__} has the recipe {self.recipe}, not {recipe!r}')
         check_sizes(width, heads, length, length_counts)
-        check_dials(share, temperature, below)
+        steered_share = share if steered_share is None else steered_share
+        check_dials(share, temperature, below, steered_share)
         self.vocab, self.length = Vocab(words), length
         self.self_cond, self.mask_pads = self_cond, mask_pads
-        self.share, self.temperature, self.below = share, temperature, below
+        self.share, self.steered_share = share, steered_share
+        self.temperature, self.below = temperature, below
         self.schedule = make_schedule(schedule, **(schedule_args or {}))
         self.build(dim, width, layers, heads, dropout)
         n, counts = torch.zeros(length - 1), length_counts or [1] * (length - 1)
@@ -314,11 +317,11 @@ class PaperDiffusionLM(DiffusionLM):
         dropout: float = 0.1, schedule: str = 'sqrt', schedule_args: dict = None,
         recipe: str = 'paper', self_cond: bool = False, mask_pads: bool = False,
         length_counts: list = None, share: float = 0.7, temperature: float = 1.0,
-        below: float = 1.0,
+        below: float = 1.0, steered_share: float = None,
     ):
         super().__init__(words, length, dim, width, layers, heads, dropout, schedule,
                          schedule_args, recipe, self_cond, mask_pads, length_counts, share, temperature,
-                         below)
+                         below, steered_share)
 
 # %% ../nbs/05_denoiser.ipynb #e6ff78a3
 @patch

@@ -174,6 +174,7 @@ class Control:
     min_words = 1           # fewest words that can satisfy it
     order = 2               # in a conjunction lower ones are asked first
     fixes_length = False    # does `plan` say how many words?
+    steers = True           # does it change the token marginals?
     vocab = None            # set by `bind`
     def bind(self, lm): # `DiffusionLM`
         "Get ready for a model: the control itself; BadInput if the model cannot satisfy it."
@@ -332,6 +333,10 @@ class Conjunction(Control):
     def fixes_length(self):
         "Does one of them say how many words?"
         return any(p.fixes_length for p in self.parts)
+    @property
+    def steers(self):
+        "Does one of them change the token marginals?"
+        return any(p.steers for p in self.parts)
     @property
     def batch_key(self):
         "What it is made of."

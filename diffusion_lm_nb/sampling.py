@@ -25,6 +25,10 @@ class Request:
     known: list         # a token id or −1 a position, START and END included
     gen: torch.Generator # of all its noise
     given: dict = None  # {position: word} as the user wrote them
+    @property
+    def steered(self):
+        "Does its control change the token marginals?"
+        return self.control is not None and getattr(self.control, 'steers', True)
 
 # %% ../nbs/07b_sampling.ipynb #5ca2bab9
 @patch
@@ -176,10 +180,12 @@ def time_grid(steps, # how many, evenly spaced; or the times themselves, (steps 
 
 # %% ../nbs/07b_sampling.ipynb #8cbf4a23
 @patch
-def make_solver(self: DiffusionLM, solver): # as in `solvers.make_solver`
+def make_solver(self: DiffusionLM, solver, # as in `solvers.make_solver`
+                steered=False): # does a control steer?
     "A solver that has seen nothing yet; `renoise` by its name has the dials of the model."
     if isinstance(solver, str) and OLD_NAMES.get(solver, solver) == 'renoise':
-        return Renoise(self.share).cooled(self.temperature, self.below)
+        share = self.steered_share if steered else self.share
+        return Renoise(share).cooled(self.temperature, self.below)
     return make_solver(solver)
 
 # %% ../nbs/07b_sampling.ipynb #782a0688
@@ -198,7 +204,8 @@ def sampling_loop(
 ):
     "Yield `(t, x_t, log p, x̂_0)` from noise to text, and last `(0, x_0, log p, None)`."
     known, mask, given = self.collate(requests, length)
-    bias, solver = self.logit_bias(known), self.make_solver(solver)
+    steered = any(r.steered for r in requests)
+    bias, solver = self.logit_bias(known), self.make_solver(solver, steered)
     controls = [r.control for r in requests]
     on_tokens = controls if guide is None else [guide.rest(c) for c in controls]
     def noise():
@@ -238,17 +245,19 @@ def to_words(self: DiffusionLM, ids, # (length,)
 def buckets(self: DiffusionLM, requests, # list of `Request`
             batch_size=None): # sequences at once: 8 on a CPU, 64 on a GPU by default
     """Batches of one fixed size, so that no sequence depends on its neighbours: a list of
-    (positions, requests, the same with fillers). On a CPU they are sorted by length.
+    (positions, requests, the same with fillers). Steered texts are apart from others; on a CPU
+    they are sorted by length.
     """
     cpu = self.device.type == 'cpu'
     size, grid = batch_size or (8 if cpu else 64), 16 if cpu else self.length
-    by_length = {}
+    alike = {}
     for r in requests:
-        by_length.setdefault(min(self.length, -(-len(r.known) // grid) * grid), []).append(r)
+        L = min(self.length, -(-len(r.known) // grid) * grid)
+        alike.setdefault((L, r.steered), []).append(r)
     out = []
-    for L in sorted(by_length):
-        for i in range(0, len(by_length[L]), size):
-            chunk = by_length[L][i:i + size]
+    for (L, _), rows in sorted(alike.items()):
+        for i in range(0, len(rows), size):
+            chunk = rows[i:i + size]
             filler = Request(-1, None, None, chunk[0].known, keyed_generator(0))
             fill = [replace(filler, gen=keyed_generator(0)) for _ in range(size - len(chunk))]
             out.append((L, chunk, chunk + fill))

@@ -138,22 +138,39 @@ def test_late_steps_are_cooled_and_no_others():
 
 def test_a_model_brings_its_dials(tmp_path):
     sizes = dict(dim=4, width=8, layers=1, heads=1, length=8)
-    dials = dict(share=.2, temperature=.5, below=.6)
+    dials = dict(share=.2, temperature=.5, below=.6, steered_share=.9)
     lm = DiffusionLM([*SPECIALS, 'a', 'b'], **sizes, **dials)
     lm.save_pretrained(tmp_path)
     def own(model):
-        solver = model.make_solver('renoise')
-        return dict(share=solver.share, temperature=solver.temperature, below=solver.below)
+        free, steered = (model.make_solver('renoise', steered) for steered in (False, True))
+        return dict(share=free.share, temperature=free.temperature, below=steered.below,
+                    steered_share=steered.share)
     assert own(DiffusionLM.from_pretrained(tmp_path)) == dials
     assert lm.make_solver('ancestral').temperature == 1 == lm.make_solver(Renoise(.2)).temperature
     config = json.loads((tmp_path / 'config.json').read_text())
     older = {k: v for k, v in config.items() if k not in dials}
     (tmp_path / 'config.json').write_text(json.dumps(older))
-    assert own(DiffusionLM.from_pretrained(tmp_path)) == dict(share=.7, temperature=1, below=1)
+    assert own(DiffusionLM.from_pretrained(tmp_path)) == dict(
+        share=.7, temperature=1, below=1, steered_share=.7)
+
+def test_only_controls_that_steer_have_the_steered_share(lm, monkeypatch):
+    "And a text does not depend on who else is wanted."
+    monkeypatch.setattr(lm, 'steered_share', .1)
+    kinds = [None, Length(9), Length(9) & Length(9), SemanticContent('food', 'French')]
+    assert [lm.request(0, 0, c).steered for c in kinds] == [False, False, False, True]
+    mixed = [(i, c) for i, c in enumerate(kinds * 3)]
+    together = lm.sample_many(mixed, steps=6)
+    assert [lm.sample_many([one], steps=6)[0] for one in mixed] == together
+    free = [(i, c) for i, c in mixed if not lm.request(0, 0, c).steered]
+    assert lm.sample_many(free, steps=6, solver=lm.make_solver('renoise')) == lm.sample_many(
+        free, steps=6)
+    steered = [one for one in mixed if one not in free]
+    other = lm.sample_many(steered, steps=6, solver=lm.make_solver('renoise'))
+    assert lm.sample_many(steered, steps=6) != other
 
 @pytest.mark.parametrize('dial', [
     dict(share=1.1), dict(share='.3'), dict(temperature=0), dict(temperature=math.nan),
-    dict(below=2), dict(below=None)])
+    dict(below=2), dict(below=None), dict(steered_share=-1)])
 def test_a_model_refuses_a_dial_out_of_range(dial):
     name, = dial
     with pytest.raises(BadInput, match=f'{name} is a number from'):
