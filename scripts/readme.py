@@ -58,6 +58,9 @@ def success(r, short=False):
 
 def people(): return row('cpu', task='people')['lm_score']
 def free(): return row('cpu', task='free')
+def dial(name):
+    "A dial of the shipped model, from its config."
+    return json.loads((HERE / 'diffusion_lm_nb/weights/e2e/config.json').read_text())[name]
 
 def six_tasks():
     "Our way and the paper's, on shipped targets."

@@ -19,7 +19,6 @@ def test_a_changed_row_is_noticed(monkeypatch):
 
 # figures that no row can hold, and why
 BY_HAND = {
-    '4 %': 'the rate of `PartsOfSpeech.disagreement`',
     '95 %': 'the level of the intervals',
     '100 %': 'length, by construction; FT by a rule that is named',
     '5.3': 'millions of parameters of the shipped model (its config decides)',
