@@ -5,7 +5,7 @@
 
 A row compares unguided texts of the shipped model with as many validation texts of E2E: lm-score
 (perplexity under the shipped teacher) over people's, and distinct-4 over people's, both piles cut
-to the same number of 4-grams. Intervals: 1,000 bootstrap draws of the texts. The dials of the model:
+to the same number of 4-grams. Intervals: 1,000 bootstrap draws of the texts. The model's dials:
 
 - `share`, for texts that no control steers: of the rows with 1,000 texts the one nearest to people,
   by the larger of |log ratio| of the two.
@@ -38,7 +38,7 @@ SETTINGS = (
     + [('renoise', 'steered', 20, 'even', None, None)]
 )
 SETTINGS = [(*s, 512) for s in SETTINGS] + [
-    ('renoise', s, 50, 'even', *LATE, 1000) for s in (0., .1, .2)]
+    ('renoise', s, 50, 'even', *LATE, 1000) for s in (0., .1, .2, .3)]
 KEYS = 'solver', 'dial', 'steps', 'grid', 'temperature', 'below', 'texts'
 
 def solver_of(name, dial, temperature, below, lm):
@@ -100,8 +100,9 @@ def main():
                           steps=grid_of(grid, steps, lm, valid))
         seconds, texts = time.monotonic() - begun, [t.split() for t in texts]
         row = key | dict(
-            seed=SEED, **ratios(judge, texts, people), repeats=repeats(texts), seconds=round(seconds, 1),
-            hardware=hardware(), commit=commit(), command='python scripts/dials.py')
+            seed=SEED, **ratios(judge, texts, people), repeats=repeats(texts),
+            seconds=round(seconds, 1), hardware=hardware(), commit=commit(),
+            command='python scripts/dials.py')
         rows = sorted([*rows, row], key=lambda r: SETTINGS.index(tuple(r[k] for k in KEYS)))
         write_atomic(TABLE, json.dumps(rows, indent=1) + '\n')
         print(key, f'{row["lm_ratio"]:.3f} {row["distinct4_ratio"]:.3f}', flush=True)
@@ -113,7 +114,8 @@ def table(rows):
     for r in rows:
         low, high = r['lm_interval']
         dial = '–' if r['dial'] is None else r['dial']
-        cool = f'{r["temperature"]} below {r["below"]}' if r['temperature'] not in (1, None) else '–'
+        late = r['temperature'] not in (1, None)
+        cool = f'{r["temperature"]} below {r["below"]}' if late else '–'
         print(f'| {r["solver"]} | {dial} | {r["steps"]} | {r["grid"]} | {cool} |'
               f' {r["lm_ratio"]:.2f} ({low:.2f}–{high:.2f}) |'
               f' {r["distinct4_ratio"]:.2f} ± {r["distinct4_spread"]:.2f} | {r["texts"]} |')
