@@ -6,7 +6,7 @@ __all__ = ['MODEL_CARD', 'MODEL_FILES', 'HUB_OPTIONS', 'LIMITS', 'Pretrained', '
            'check_schedule', 'check_names', 'fitting_tensor', 'load_weights', 'save_checkpoint', 'check_checkpoint',
            'load_checkpoint', 'stop_signs', 'Progress', 'save_model', 'check_resumed', 'begin_run', 'find_trained',
            'text_hash', 'save_hashes', 'model_folder', 'training_hashes', 'copied_share', 'check_float32', 'is_whole',
-           'check_whole', 'check_sampling', 'check_request', 'check_log_prob']
+           'check_whole', 'check_between', 'check_sampling', 'check_request', 'check_log_prob']
 
 # %% ../nbs/E_checkpoints.ipynb #7ca6f492
 import hashlib, json, math, re, shutil, signal, sys, tempfile, time
@@ -598,6 +598,13 @@ def check_whole(**numbers): # by their names
         most = LIMITS.get(name, 1_000_000)
         if not (is_whole(v) and 1 <= v <= most):
             raise BadInput(f'{name} is a whole number from 1 to {most:,}, not {str(v)[:80]!r}')
+
+# %% ../nbs/E_checkpoints.ipynb #fb7145e3
+def check_between(least, most, **numbers): # by their names
+    "BadInput unless each is a number from `least` to `most`."
+    for name, v in numbers.items():
+        if not (isinstance(v, (int, float)) and least <= v <= most):
+            raise BadInput(f'{name} is a number from {least} to {most}, not {str(v)[:80]!r}')
 
 # %% ../nbs/E_checkpoints.ipynb #e1c0de25
 def check_sampling(guide=None, steps=1, guidance=1., batch_size=None, **whole): # of `sample`

@@ -194,7 +194,7 @@ def make_solver(self: DiffusionLM, solver, # as in `solvers.make_solver`
 @torch.no_grad()
 def sampling_loop(
     self: DiffusionLM,
-    requests, # list of `Request`, one size of batch for all
+    requests, # list of `Request`, one size of batch for all; steered ones or others
     length, # positions of the batch
     steps=50, # as in `time_grid`
     solver='renoise', # as in `make_solver`
@@ -218,7 +218,7 @@ def sampling_loop(
         logp, x̂0 = self.predict(x, t, mask, x̂0)
         if now == ts[0] and not x̂0.isfinite().all():
             raise BadInput('the network gives numbers that are not finite; its weights are damaged')
-        logp = solver.cool(logp, t)
+        logp = solver.cool(logp, t)                 # first: what a control says is not cooled
         logp, x̂0 = self.steer(logp, x̂0, bias, on_tokens, mask, guidance)
         if hasattr(guide, 'estimate'): x̂0 = guide.estimate(x, x̂0, t, mask, controls)
         if clamp: x̂0 = self.emb.clamp(x̂0)

@@ -4,11 +4,12 @@
 __all__ = ['SOLVERS', 'OLD_NAMES', 'Solver', 'Ancestral', 'toward', 'DDIM', 'Renoise', 'DPMSolver2M', 'make_solver']
 
 # %% ../nbs/07_solvers.ipynb #841fdd3e
-import copy
+import copy, math
 from functools import partial
 import torch
 from fastcore.basics import patch
 from .files import BadInput
+from .checkpoints import check_between
 from .forward import posterior
 
 # %% ../nbs/07_solvers.ipynb #2d344b19
@@ -46,8 +47,7 @@ def toward(x, x0, s, t, schedule, var): # as in `Solver.moments`; var: of the fr
 class DDIM(Solver):
     "The noise that x̂_0 implies, and η times the ancestral standard deviation (Song et al. 2021)."
     def __init__(self, eta=0.0): # 0: deterministic; 1: ancestral; more: more fresh noise
-        if not (isinstance(eta, (int, float)) and eta >= 0):
-            raise BadInput(f'eta is {eta}; it is a number from 0 on')
+        check_between(0, math.inf, eta=eta)
         self.eta, self.draws_noise = eta, eta > 0
     def moments(self, x, x0, s, t, schedule):
         least, σ_s = posterior(x0, x, s, t, schedule)[1], schedule.coefs(s)[1]
@@ -58,8 +58,7 @@ class DDIM(Solver):
 class Renoise(Solver):
     "Fresh noise beyond the ancestral: its variance lies `share` of the way to the whole 1 − ᾱ_s."
     def __init__(self, share=0.7): # 0: ancestral; 1: all noise is fresh, only x̂_0 is kept
-        if not (isinstance(share, (int, float)) and 0 <= share <= 1):
-            raise BadInput(f'share is {share}; it is a number from 0 to 1')
+        check_between(0, 1, share=share)
         self.share = share
     def moments(self, x, x0, s, t, schedule):
         least, σ_s = posterior(x0, x, s, t, schedule)[1], schedule.coefs(s)[1]
@@ -104,9 +103,8 @@ def make_solver(solver): # a name, or a `Solver`
 def cooled(self: Solver, temperature=1.0, # of the token marginals, p^(1/temperature)
            below=1.0): # at times up to this
     "The same solver with a temperature for the late steps."
-    for name, v, most in (('temperature', temperature, 100), ('below', below, 1)):
-        if not (isinstance(v, (int, float)) and 0 < v <= most):
-            raise BadInput(f'{name} is {v}; it is a number above 0, at most {most}')
+    check_between(1e-3, 100, temperature=temperature)
+    check_between(1e-3, 1, below=below)
     new = copy.deepcopy(self)
     new.temperature, new.below = temperature, below
     return new

@@ -13,7 +13,7 @@ Models are looked for as the commands do: shipped, or in runs/.
 import json, sys, time
 from pathlib import Path
 from measure import commit, hardware
-from sweep import TARGETS, TEXTS, labeller, targets, valid
+from sweep import TARGETS, TEXTS, labeller, targets, valid, worth
 from diffusion_lm_nb.commands import INFILLERS, make_baseline
 from diffusion_lm_nb.files import read_rows
 from diffusion_lm_nb.infilling import hidden_words
@@ -169,18 +169,11 @@ def main(*methods):
                 for setting in GRIDS[method][1]: measure(method, task, setting, TARGETS, method)
             except BadInput as e: print(f'{method} {task}: {e}', flush=True)
 
-def score(r): # of a row
-    return (
-        r['rouge_l'] if r['task'] == 'infill' else r['success'] / max(1.0, r['lm_ratio'] / 1.5),
-        round(r['distinct4'], 1),
-        -r['lm_ratio'],
-    )
-
 def final(method, task):
     first = [
         r for r in stored() if (r['method'], r['task'], r['n_targets']) == (method, task, TARGETS)
     ]
-    for r in sorted(first, key=score, reverse=True)[:4]:
+    for r in sorted(first, key=worth, reverse=True)[:4]:
         measure(method, task, r['setting'], 4 * TARGETS, f'--final {method} {task}')
 
 def best(): # prints the setting that won, a line a method and task
@@ -188,7 +181,7 @@ def best(): # prints the setting that won, a line a method and task
     for method, task in dict.fromkeys((r['method'], r['task']) for r in rows):
         of = [r for r in rows if (r['method'], r['task']) == (method, task)]
         tried = [r for r in of if r['n_targets'] == TARGETS]
-        r = max((r for r in of if r['n_targets'] == max(r['n_targets'] for r in of)), key=score)
+        r = max((r for r in of if r['n_targets'] == max(r['n_targets'] for r in of)), key=worth)
         print(
             f'{method:10} {task:14} {len(tried)} of {r["budget"]} tried   {r["setting"]!s:40} '
             + (

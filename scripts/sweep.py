@@ -3,10 +3,11 @@
     DLM_DATA=... OMP_NUM_THREADS=1 python scripts/sweep.py [TASK ...]     # 20 minutes
     python scripts/sweep.py --best
 
-Targets are other texts of E2E's valid split than those of the protocol, as the *labeller* reads them, and the labeller scores: the
-judge of the table is not asked. Fluency is the teacher's perplexity over that of the targets' own sentences.
-Ours: `strength` (`size` in the rows) and `inner` of `Syntactic`. The paper's way: λ, step size and inner steps of `ClassifierGuidance`. Nine settings each, all with 50 steps. --best says which one the rule
-gives for each task and method.
+Targets are other texts of E2E's valid split than those of the protocol, as the *labeller* reads
+them, and the labeller scores: the judge of the table is not asked. Fluency is the teacher's
+perplexity over that of the targets' own sentences. Ours: `strength` (`size` in the rows) and
+`inner` of `Syntactic`. The paper's way: λ, step size and inner steps of `ClassifierGuidance`. Nine
+settings each, all with 50 steps. --best says which one the rule gives for each task and method.
 """
 import json, random, sys, time
 from functools import cache
@@ -29,14 +30,12 @@ PAPER = [dict(fluency=λ, lr=η, inner=i, steps=50) for λ, η, i in (
     (1e-4, .05, 3), (1e-4, .1, 3), (1e-4, .2, 3), (5e-4, .1, 3), (1e-3, .05, 3), (1e-3, .1, 3),
     (1e-3, .2, 3), (1e-2, .1, 3), (1e-4, .1, 1))]
 
-def chosen(rows):
-    """By the rule: success, lowered where the perplexity is over 1.5 times people's; of equals the
-    more varied (to a tenth), then the more fluent.
+def worth(r): # a row
+    """The rule; the largest is chosen: success, lowered where the perplexity is over 1.5 times
+    people's; of equals the more varied (to a tenth), then the more fluent. Gaps: ROUGE-L.
     """
-    def worth(r):
-        won = r['success'] / max(1, r['lm_ratio'] / 1.5)
-        return won, round(r['distinct4'], 1), -r['lm_ratio']
-    return max(rows, key=worth)
+    won = r['rouge_l'] if r['task'] == 'infill' else r['success'] / max(1, r['lm_ratio'] / 1.5)
+    return won, round(r['distinct4'], 1), -r['lm_ratio']
 
 @cache
 def labeller(): return make_judge('labeller')
@@ -152,7 +151,7 @@ def best():
     rows, by = json.loads(TABLE.read_text()), {}
     for r in rows: by.setdefault((r['task'], r['method']), []).append(r)
     for key, own in by.items():
-        r = chosen(own)
+        r = max(own, key=worth)
         print(*key, r['setting'], f'{r["success"]:.3f} at {r["lm_ratio"]:.2f}')
 
 if __name__ == '__main__': best() if sys.argv[1:] == ['--best'] else main(*sys.argv[1:])

@@ -132,6 +132,11 @@ def test_opens_in_jupyter(notebook):
                 len(''.join(o.get('data', {}).get('image/png', ''))) < 1_000_000
             ), 'a figure of a megabyte'
 
+@pytest.mark.parametrize('notebook', notebooks)
+def test_a_code_line_has_at_most_100_characters(notebook):
+    code = [''.join(c['source']).split('\n') for c in cells(notebook) if c['cell_type'] == 'code']
+    assert not [line for lines in code for line in lines if len(line) > 100]
+
 chapters = [n for n in notebooks if re.fullmatch(r'nbs/\d\d\w*\.ipynb', n)]
 
 @pytest.mark.parametrize('notebook', chapters)
