@@ -3,10 +3,11 @@ __version__ = "0.1.0"
 
 from .files import BadInput
 from .denoiser import DiffusionLM
-from . import training, sampling, likelihood, guidance, controls, syntax, oracles, teacher
-from . import language_models, mask_filling, baselines, fine_tuning, prefix_classifiers
+from . import training, sampling, likelihood, guidance, particles, controls, syntax, oracles
+from . import teacher, language_models, mask_filling, baselines, fine_tuning, prefix_classifiers
 from . import plug_and_play, infilling, gradient_decoding
 from .guidance import Control
+from .particles import Particles
 from .controls import SemanticContent, Length
 from .gaps import Infill
 from .syntax import PartsOfSpeech, SyntaxTree, SyntaxSpan

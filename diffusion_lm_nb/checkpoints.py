@@ -607,11 +607,14 @@ def check_between(least, most, **numbers): # by their names
             raise BadInput(f'{name} is a number from {least} to {most}, not {str(v)[:80]!r}')
 
 # %% ../nbs/E_checkpoints.ipynb #e1c0de25
-def check_sampling(guide=None, steps=1, guidance=1., batch_size=None, **whole): # of `sample`
+def check_sampling(guide=None, steps=1, guidance=1., batch_size=None, particles=None, # of `sample`
+                   **whole):
     "BadInput for an argument that is of another kind than it must be."
     for name, v in whole.items():
         if not is_whole(v) or name == 'n' and v > 1_000_000:
             raise BadInput(f'{name} is a whole number, not {str(v)[:80]!r}')
+    if particles is not None and not hasattr(particles, 'drafts'):
+        raise BadInput(f'particles is a Particles, as Particles(4), not {str(particles)[:80]!r}')
     if batch_size is not None: check_whole(batch_size=batch_size)
     if not torch.is_tensor(steps) or steps.dim() != 1:
         try: check_whole(steps=steps)

@@ -6,7 +6,7 @@ __all__ = ['dlm_pack', 'KINDS', 'PRESETS', 'dlm_train', 'dlm_sample', 'dlm_nll',
            'plot_log', 'training_texts', 'check_numbers', 'chosen_preset', 'compile_network', 'run_settings',
            'said_of_words', 'say_what', 'finish_run', 'made_model', 'train', 'sample_texts', 'nll_line', 'measure_nll',
            'placed', 'make_baseline', 'methods_that', 'check_options', 'check_method', 'check_targets', 'write_rows',
-           'check_guidance', 'target_writer', 'control_texts', 'wanted_items', 'check_gaps', 'write_gaps',
+           'check_guidance', 'target_writer', 'competing', 'control_texts', 'wanted_items', 'check_gaps', 'write_gaps',
            'infill_texts', 'judged_rows', 'evaluate_file', 'chosen_methods', 'chosen_tasks', 'made_folder',
            'check_shipped', 'can', 'Reproduction', 'hardware_of', 'sample_of', 'reproduce']
 
@@ -28,6 +28,7 @@ from .loss import MODEL_PRESETS
 from .training import ARTransformer, check_shards, fit, make_accelerator, MODEL_KINDS
 from .sampling import load_model
 from .likelihood import likelihood
+from .particles import Particles
 from .controls import CONTROL_KINDS, CONTROL_PRESETS, Length, SemanticContent
 from .syntax import PartsOfSpeech, SYNTAX_KINDS, SYNTAX_PRESETS, SyntaxSpan
 from .syntax import SyntaxTree, TASKS
@@ -434,12 +435,14 @@ def write_rows(
     batch_size,
     name, # of the progress bar
     guide='auto',
+    particles=None, # as in `DiffusionLM.sample`
 ):
     "Write by whichever method it is, with a bar."
     progress = bar(len(todo), name)
     if writer: return run_writer(writer, controls, n, todo, emit, seed, progress=progress)
     run_targets(
-        lm, controls, n, todo, emit, seed, steps, 64, progress, batch_size=batch_size, guide=guide
+        lm, controls, n, todo, emit, seed, steps, 64, progress, batch_size=batch_size, guide=guide,
+        particles=particles,
     )
 
 # %% ../nbs/H_commands.ipynb #daf9f2e0
@@ -461,6 +464,13 @@ def target_writer(controls, task, method, model, device, seed, classifier, **gui
     check_targets(lm, controls, seed)
     return None, lm, guide, model
 
+# %% ../nbs/H_commands.ipynb #507d096c
+def competing(particles, method): # how many drafts a text; a name
+    "`Particles` for so many drafts; None for one."
+    if particles == 1: return None
+    if method in BASELINES: raise BadInput(f'--particles is for diffusion, not for {method}')
+    return Particles(particles)
+
 # %% ../nbs/H_commands.ipynb #f1c0de05
 def control_texts(
     task: str, # semantic, length, pos, tree, spans, or several joined by +
@@ -479,17 +489,20 @@ def control_texts(
     batch_size: int = None, # texts at once
     shard: str = '0/1', # i/N: only every N-th target
     device: str = None, # cpu, cuda
+    particles: int = 1, # drafts of each text, of which one is kept (chapter 09c)
 ):
     "Write texts that satisfy a control: a row a target."
-    check_options(out, n=n, steps=steps, limit=limit, batch_size=batch_size, inner=inner)
+    check_options(out, n=n, steps=steps, limit=limit, batch_size=batch_size, inner=inner,
+                  particles=particles)
     check_guidance(fluency, lr)
     check_method(method, [*METHODS, *BASELINES])
-    i, N = read_shard(shard)
+    (i, N), drafts = read_shard(shard), competing(particles, method)
     wanted = read_targets(targets or shipped_targets(task), task)[:limit]
     controls, guidance = [c for _, c in wanted], dict(fluency=fluency, lr=lr, inner=inner)
     writer, lm, guide, model = target_writer(
         controls, task, method, model, device, seed, classifier, **guidance)
-    settings = dict(task=task, method=method, model=model, seed=seed, steps=steps,
+    name = f'{method}, {particles} particles' if drafts else method
+    settings = dict(task=task, method=name, model=model, seed=seed, steps=steps,
                     classifier=classifier, fluency=fluency, lr=lr,
                     inner=None if inner == 3 else inner)
     with locked(out):
@@ -497,7 +510,8 @@ def control_texts(
         def emit(j, texts, seconds):
             rows.add(j, dict(target=wanted[j][0], texts=texts, seconds=round(seconds, 3)))
         todo = rows.todo(i, N)
-        write_rows(todo, writer, lm, controls, n, emit, seed, steps, batch_size, task, guide)
+        write_rows(todo, writer, lm, controls, n, emit, seed, steps, batch_size, task, guide,
+                   drafts)
 
 # %% ../nbs/H_commands.ipynb #ef001833
 dlm_control = command(control_texts, pos=['task'])

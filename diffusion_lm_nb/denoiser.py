@@ -157,6 +157,7 @@ class Interface:
         guidance: float = 1.0, # strength of guidance on token marginals; 1: Bayes' rule
         guide='auto', # a `ClassifierGuidance`; auto: what the controls bring
         progress=None, # called with (done, all) after each batch
+        particles=None, # a `Particles` (chapter 09c): several drafts a text, one is kept
     ) -> list[str]:
         "n samples, as strings of tokens with spaces (chapter 07b)."
         raise NotImplementedError('import diffusion_lm_nb')

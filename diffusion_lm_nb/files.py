@@ -359,9 +359,9 @@ def bar(total, what): # -> progress function for `sample`, or None
 # %% ../nbs/A_files.ipynb #f3cc7191
 def positive(name, value, least=1, most=None):
     """BadInput unless `value` is at least `least` and at most `most`: 4,096 texts at once, 100,000
-    steps, or a million.
+    steps, 256 drafts, or a million.
     """
-    most = most or dict(batch_size=4096, steps=100_000).get(name, 1_000_000)
+    most = most or dict(batch_size=4096, steps=100_000, particles=256).get(name, 1_000_000)
     if value is None or least <= value <= most: return
     bound = f'least {least}' if value < least else f'most {most:,}'
     raise BadInput(f'--{name.replace("_", "-")} must be at {bound}, not {value}')

@@ -2,7 +2,7 @@
 
 # %% auto #0
 __all__ = ['All', 'parts_of', 'joined', 'ClassifierGuidance', 'condition', 'phrase_automaton', 'stacked_automata',
-           'phrase_log_prob', 'Control', 'TweedieGuidance', 'DenoiserGuidance', 'Conjunction']
+           'phrase_log_prob', 'Control', 'TweedieGuidance', 'DenoiserGuidance', 'parts_log_prob', 'Conjunction']
 
 # %% ../nbs/09_guidance.ipynb #7303a9e8
 import math
@@ -269,9 +269,12 @@ class DenoiserGuidance(TweedieGuidance):
         "Differentiate this model from now on."
         self.lm = lm
     def known_parts(self, control): # or None
-        "Those parts that have a `log_prob`; a plan has settled the others."
+        "Those parts that steer by a `log_prob`; a plan has settled the others."
         parts = [p for p in parts_of(control) if type(p).log_prob is not Control.log_prob]
-        return [p for p in parts if not p.fixes_length]
+        return [p for p in parts if p.steers]
+    def log_prob(self, x, t, mask, wanted): # as in `NoisyClassifier.log_prob`
+        "log P(c | p_θ(w | x)), summed over a row's controls, `(batch,)`."
+        return parts_log_prob(wanted, self.token_marginals(x, t, mask), mask)
     def estimate(self, x, x̂0, t, mask, controls): # as in `TweedieGuidance`
         "The estimate as it is: x_s is moved instead, by `refine`."
         return x̂0
@@ -289,13 +292,16 @@ def token_marginals(self: DenoiserGuidance, x, t, mask): # as in `DiffusionLM.pr
     return logp.log_softmax(-1).clamp(min=-1e4)
 
 # %% ../nbs/09_guidance.ipynb #f6f52562
-@patch
-def log_prob(self: DenoiserGuidance, x, t, mask, wanted): # as in `NoisyClassifier.log_prob`
-    "log P(c | p_θ(w | x)), summed over a row's controls, `(batch,)`."
-    logp, total = self.token_marginals(x, t, mask), x.new_zeros(len(x))
+def parts_log_prob(
+    wanted, # a row: the list of controls that are asked
+    logp, # (batch, length, vocab) token marginals, finite
+    mask, # (batch, length) or None
+): # -> (batch,)
+    "log P(c), summed over the controls of each row."
+    total = logp.new_zeros(len(logp))
     for c in {id(c): c for controls in wanted for c in controls}.values():
         here = [b for b, controls in enumerate(wanted) if any(c is d for d in controls)]
-        rows = torch.tensor(here, device=x.device)
+        rows = torch.tensor(here, device=logp.device)
         m = None if mask is None else mask[rows]
         own = check_log_prob(c.log_prob(logp[rows], m), repr(c), len(rows))
         total = total.index_add(0, rows, own)

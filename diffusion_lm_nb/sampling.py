@@ -201,6 +201,7 @@ def sampling_loop(
     clamp=False, # the paper's clamping trick
     guidance=1.0, # strength of guidance on token marginals; 1: Bayes' rule
     guide=None, # a `ClassifierGuidance`
+    drafts=None, # a `Particles` that has begun (chapter 09c): how the drafts of a text compete
 ):
     "Yield `(t, x_t, log p, x̂_0)` from noise to text, and last `(0, x_0, log p, None)`."
     known, mask, given = self.collate(requests, length)
@@ -218,6 +219,7 @@ def sampling_loop(
         logp, x̂0 = self.predict(x, t, mask, x̂0)
         if now == ts[0] and not x̂0.isfinite().all():
             raise BadInput('the network gives numbers that are not finite; its weights are damaged')
+        if drafts: x, logp, x̂0 = drafts.resample(now, x, logp, x̂0, bias, mask)
         logp = solver.cool(logp, t)                 # first: what a control says is not cooled
         logp, x̂0 = self.steer(logp, x̂0, bias, on_tokens, mask, guidance)
         if hasattr(guide, 'estimate'): x̂0 = guide.estimate(x, x̂0, t, mask, controls)
@@ -243,14 +245,15 @@ def to_words(self: DiffusionLM, ids, # (length,)
 # %% ../nbs/07b_sampling.ipynb #76353c6a
 @patch
 def buckets(self: DiffusionLM, requests, # list of `Request`
-            batch_size=None): # sequences at once: 8 on a CPU, 64 on a GPU by default
+            batch_size=None, # sequences at once: 8 on a CPU, 64 on a GPU by default
+            drafts=1): # so many requests in a row stay together
     """Batches of one fixed size, so that no sequence depends on its neighbours: a list of
     (positions, requests, the same with fillers). Steered texts are apart from others; on a CPU
     they are sorted by length.
     """
     cpu = self.device.type == 'cpu'
     size, grid = batch_size or (8 if cpu else 64), 16 if cpu else self.length
-    alike = {}
+    size, alike = max(1, size // drafts) * drafts, {}
     for r in requests:
         L = min(self.length, -(-len(r.known) // grid) * grid)
         alike.setdefault((L, r.steered), []).append(r)
@@ -293,18 +296,23 @@ def sample_many(
     guidance=1.0,
     guide='auto',
     progress=None,
+    particles=None,
 ):
     "A sample for each that is wanted, in order, in as few batches as possible."
-    check_sampling(guide, steps, guidance, seed=seed, batch_size=batch_size)
+    check_sampling(guide, steps, guidance, seed=seed, batch_size=batch_size,
+                   particles=particles)
     time_grid(steps)
     make_solver(solver)
     self.eval()
     requests, texts = [self.request(i, seed, c, n_words) for i, c in wanted], {}
+    drafts = requests if particles is None else particles.drafts(requests, seed)
     guide = self.bind_guide(guide, [c for _, c in wanted], guidance, solver)
-    for L, chunk, batch in self.buckets(requests, batch_size):
-        loop = self.sampling_loop(batch, L, steps, solver, clamp, guidance, guide)
+    for L, chunk, batch in self.buckets(drafts, batch_size, particles.n if particles else 1):
+        run = particles and particles.begin(batch)
+        loop = self.sampling_loop(batch, L, steps, solver, clamp, guidance, guide, run)
         for t, x, logp, _ in loop: pass
-        for r, ids in zip(chunk, logp.argmax(-1).cpu()):
+        ids = logp.argmax(-1).cpu()
+        for r, ids in run.choose(self, chunk, ids) if run else zip(chunk, ids):
             texts[id(r)] = ' '.join(self.to_words(ids[:len(r.known)], r))
         if progress: progress(len(texts), len(requests))
     return [texts[id(r)] for r in requests]
@@ -325,6 +333,7 @@ def sample(
     guidance: float = 1.0, # strength of guidance on token marginals; 1: Bayes' rule
     guide='auto', # a `ClassifierGuidance`; auto: what the controls bring; None: marginals alone
     progress=None, # called with (done, all) after each batch
+    particles=None, # a `Particles` (chapter 09c): several drafts a text, of which one is kept
 ) -> list[str]:
     "n samples, as strings of tokens with spaces."
     check_sampling(n=n, first=first)
@@ -333,7 +342,8 @@ def sample(
     if len(controls) != n: raise BadInput(f'{len(controls)} controls for {n} samples')
     wanted = [(first + i, c) for i, c in enumerate(controls)]
     return self.sample_many(
-        wanted, steps, seed, solver, n_words, batch_size, clamp, guidance, guide, progress
+        wanted, steps, seed, solver, n_words, batch_size, clamp, guidance, guide, progress,
+        particles,
     )
 
 # %% ../nbs/07b_sampling.ipynb #909d032f

@@ -363,6 +363,7 @@ class SyntaxTree(Syntactic):
 # %% ../nbs/11b_syntax.ipynb #4012097a
 class SyntaxSpan(Syntactic):
     "Words `first` to `last`, counted from 0, are a constituent: SyntaxSpan(3, 5, 'PP')."
+    inner = 1
     def __init__(self, first, last, label, reader=None):
         if not (is_whole(first) and is_whole(last)) or not 0 <= first <= last:
             raise BadInput('a span is its first and last word, counted from 0, not '

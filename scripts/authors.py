@@ -1,8 +1,8 @@
 """Steers towards targets that the paper's authors released: one row a task and method, into results/authors.json.
 
-    DLM_DATA=... OMP_NUM_THREADS=1 python scripts/authors.py OUT [TASK ...]
+    DLM_DATA=... OMP_NUM_THREADS=1 python scripts/authors.py OUT [--particles K] [TASK ...]
 
-OUT holds the texts; a task that was cut off goes on where it was. Each text is judged by our judge, by the labeller (who taught the
+With --particles K drafts of each text compete (chapter 09c): a method of its own. OUT holds the texts; a task that was cut off goes on where it was. Each text is judged by our judge, by the labeller (who taught the
 steering classifier) and, where it is installed, by spaCy. The rows of `their sentences` judge the sentences that people wrote, from which
 the authors read the targets. Success of the value in `semantic+pos` is without *yes* and *no*, which mean nothing as words.
 """
@@ -14,6 +14,7 @@ from diffusion_lm_nb.controls import SemanticContent
 from diffusion_lm_nb.files import BadInput, write_atomic
 from diffusion_lm_nb.guidance import parts_of
 from diffusion_lm_nb.corpora import repeats
+from diffusion_lm_nb.particles import Particles
 from diffusion_lm_nb.metrics import bootstrap, fluency, part_scores
 from diffusion_lm_nb.reproduction import real_words, target_control
 from diffusion_lm_nb.teacher import make_judge
@@ -32,13 +33,14 @@ def their_words(row): # a target as written
     "The sentence that people wrote."
     return [row['words_'][k] for k in real_words(row)]
 
-def write(lm, wanted, path): # list of (target, control); file -> N texts a target
+def write(lm, wanted, path, particles): # list of (target, control); file -> N texts a target
     "The texts of a task, ten targets at a time, resumed from the file."
     done = json.loads(path.read_text()) if path.exists() else []
     for at in range(len(done), len(wanted), 10):
         begun = time.monotonic()
         rows = [(at + j) * N + k for j in range(len(wanted[at:at + 10])) for k in range(N)]
-        texts = lm.sample_many([(r, wanted[r // N][1]) for r in rows], seed=SEED)
+        texts = lm.sample_many([(r, wanted[r // N][1]) for r in rows], seed=SEED,
+                               particles=particles)
         seconds = (time.monotonic() - begun) / len(rows)
         done += [dict(texts=texts[i:i + N], seconds=seconds) for i in range(0, len(texts), N)]
         write_atomic(path, json.dumps(done))
@@ -77,18 +79,21 @@ def keep(row):
     print({k: v for k, v in row.items() if k != 'command'}, flush=True)
 
 def main(out, *tasks):
-    folder, out = Path(os.environ['DLM_DATA']), Path(out)
+    folder, out, K = Path(os.environ['DLM_DATA']), Path(out), None
+    if tasks[:1] == ('--particles',): K, tasks = int(tasks[1]), tasks[2:]
+    method = f'diffusion, {K} particles' if K else 'diffusion'
+    option = f' --particles {K}' if K else ''
     lm = DiffusionLM.from_pretrained('e2e')
     out.mkdir(parents=True, exist_ok=True)
     for task in tasks or TASKS:
         wanted = targets_of(task, folder / 'authors_targets')
         people = [their_words(row) for row, _ in wanted]
-        done = write(lm, wanted, out / f'{task}.json')
+        done = write(lm, wanted, out / f'{task}.json', Particles(K) if K else None)
         made = [[t.split() for t in row['texts']] for row in done]
         about = dict(model='e2e', seed=SEED, steps=50, hardware=hardware(), commit=commit(),
-                     command='DLM_DATA=$DLM_DATA python scripts/authors.py runs/authors')
+                     command='DLM_DATA=$DLM_DATA python scripts/authors.py runs/authors' + option)
         seconds = 50 * sum(row['seconds'] for row in done) / len(done)
-        keep(row_of(task, 'diffusion', wanted, made, people) | dict(seconds_per_50=seconds) | about)
+        keep(row_of(task, method, wanted, made, people) | dict(seconds_per_50=seconds) | about)
         keep(row_of(task, 'their sentences', wanted, [[w] for w in people], people) | about)
 
 if __name__ == '__main__': main(*sys.argv[1:])

@@ -1,13 +1,18 @@
 """Sweeps the strength of guidance on valid data: one row a setting, into results/sweep.json.
 
     DLM_DATA=... OMP_NUM_THREADS=1 python scripts/sweep.py [TASK ...]     # 20 minutes
+    DLM_DATA=... OMP_NUM_THREADS=1 python scripts/sweep.py --again [TASK ...] # the second round
     python scripts/sweep.py --best
 
 Targets are other texts of E2E's valid split than those of the protocol, as the *labeller* reads
 them, and the labeller scores: the judge of the table is not asked. Fluency is the teacher's
 perplexity over that of the targets' own sentences. Ours: `strength` (`size` in the rows) and
 `inner` of `Syntactic`. The paper's way: λ, step size and inner steps of `ClassifierGuidance`. Nine
-settings each, all with 50 steps. --best says which one the rule gives for each task and method.
+settings each, all with 50 steps. The three that are best by the rule go on to a second round of
+twenty other targets, which decides. Particles: never resampled, or at three times; the rest as the
+package has it. Other dials: what else costs as much (four times the steps) or makes texts more
+probable (a larger share of fresh noise). --best says which one the rule gives for each
+task and method.
 """
 import json, random, sys, time
 from functools import cache
@@ -16,6 +21,8 @@ from measure import commit, hardware
 from diffusion_lm_nb import DiffusionLM
 from diffusion_lm_nb.controls import contains
 from diffusion_lm_nb.trees import tree_spans, tree_text
+from diffusion_lm_nb.solvers import Renoise
+from diffusion_lm_nb.particles import Particles
 from diffusion_lm_nb.reproduction import read_targets, shipped_targets, target_control, guide_for
 from diffusion_lm_nb.files import write_atomic
 from diffusion_lm_nb.corpora import load_corpus
@@ -23,9 +30,11 @@ from diffusion_lm_nb.teacher import make_judge
 from diffusion_lm_nb.controls import distinct
 from diffusion_lm_nb.metrics import fluency, success_rows
 
-TABLE, TARGETS, TEXTS = Path(__file__).parents[1]/'results/sweep.json', 10, 2
+TABLE, TARGETS, AGAIN, TEXTS = Path(__file__).parents[1]/'results/sweep.json', 10, 20, 2
 OURS = [dict(size=s, inner=i, steps=50) for s, i in (
     (.5, 1), (1, 1), (2, 1), (4, 1), (8, 1), (16, 1), (1, 2), (2, 2), (1, 3))]
+DRAFTS = [dict(particles=4, times=times, steps=50) for times in ([], [.8, .6, .4])]
+ALONE = [dict(steps=200), dict(share=.7, steps=50)]
 PAPER = [dict(fluency=λ, lr=η, inner=i, steps=50) for λ, η, i in (
     (1e-4, .05, 3), (1e-4, .1, 3), (1e-4, .2, 3), (5e-4, .1, 3), (1e-3, .05, 3), (1e-3, .1, 3),
     (1e-3, .2, 3), (1e-2, .1, 3), (1e-4, .1, 1))]
@@ -43,7 +52,7 @@ def labeller(): return make_judge('labeller')
 @cache
 def valid(): return load_corpus('e2e', 'valid')
 
-def targets(task, n=TARGETS): # -> n targets, their sentences
+def targets(task, again=False): # -> targets of the first or second round, their sentences
     used = {
         t['example'] for t, _ in read_targets(shipped_targets(task), task) if isinstance(t, dict)
     }
@@ -55,7 +64,10 @@ def targets(task, n=TARGETS): # -> n targets, their sentences
         random.Random(f'sweep {task}'),
         [],
     )
-    picks = rng.sample(pool, n)
+    picks = rng.sample(pool, TARGETS)
+    if again:
+        rng = random.Random(f'sweep {task} again')
+        picks = rng.sample(sorted({*pool} - {*picks}), AGAIN)
     for i in picks:
         e, t = valid()[i], {}
         tree = labeller().parse(e.words)
@@ -78,80 +90,77 @@ def targets(task, n=TARGETS): # -> n targets, their sentences
         out.append(t)
     return out, [valid()[i].words for i in picks]
 
+def chosen(rows): # of one task and method
+    "The row that the rule gives: of the second round, where there was one."
+    last = max(r['round'] for r in rows)
+    return max((r for r in rows if r['round'] == last), key=worth)
+
+def read(): # -> all rows
+    return json.loads(TABLE.read_text()) if TABLE.exists() else []
+
+def grids(task, again): # -> list of (method, settings)
+    "What is to be tried."
+    if not again:
+        return [('diffusion', OURS if task != 'semantic' else []), ('diffusion-classifier', PAPER),
+                ('diffusion, 4 particles', DRAFTS), ('diffusion, other dials', ALONE)]
+    rows = [r for r in read() if r['task'] == task and r['round'] == 1]
+    return [(m, [r['setting'] for r in sorted(
+                (r for r in rows if r['method'] == m), key=worth)[:-4:-1]])
+            for m in ('diffusion', 'diffusion-classifier')]
+
+def dialled(controls, method, setting, lm): # -> arguments of `sample`
+    "The controls with this setting, and what the sampler needs."
+    out = dict(steps=setting['steps'])
+    if 'size' in setting:
+        for p in (p for c in controls for p in getattr(c, 'parts', [c]) if hasattr(p, 'inner')):
+            p.strength, p.inner = setting['size'], setting['inner']
+    if 'share' in setting:
+        out['solver'] = Renoise(setting['share']).cooled(lm.temperature, lm.below)
+    if 'particles' in setting:
+        out['particles'] = Particles(setting['particles'], setting['times'])
+    if method == 'diffusion-classifier':
+        own = {k: v for k, v in setting.items() if k != 'steps'}
+        out['guide'] = guide_for(controls, method, lm, **own)
+    return out
+
+def measured(lm, task, method, setting, wanted, sentences): # targets; word lists -> a row
+    controls, start = [target_control(task, t) for t in wanted], time.time()
+    how = dialled(controls, method, setting, lm)
+    texts = lm.sample(len(wanted) * TEXTS, [c for c in controls for _ in range(TEXTS)], seed=1,
+                      **how)
+    seconds, words = time.time() - start, [t.split() for t in texts]
+    r = success_rows([dict(task=task, target=t, texts=texts[k * TEXTS:(k + 1) * TEXTS])
+                      for k, t in enumerate(wanted)], labeller())
+    return dict(
+        task=task, method=method, setting=setting, success=r['success'],
+        lm_ratio=fluency(words) / fluency(sentences), distinct4=distinct(words),
+        distinct4_people=distinct(sentences), seconds_per_50=seconds / len(texts) * 50,
+        n_targets=len(wanted), n_samples=TEXTS, oracle='labeller', hardware=hardware(),
+        commit=commit(), **{k: v for k, v in r.items() if k.startswith('success_')})
+
 def main(*tasks):
-    lm = DiffusionLM.from_pretrained('e2e')
+    again = tasks[:1] == ('--again',)
+    lm, tasks = DiffusionLM.from_pretrained('e2e'), tasks[again:]
     for task in tasks or ('pos', 'tree', 'spans', 'semantic'):
-        wanted, sentences = targets(task)
-        people = fluency(sentences)
-        for method, grid in (
-            ('diffusion', OURS if task != 'semantic' else []),
-            ('diffusion-classifier', PAPER),
-        ):
-            for setting in grid:
-                rows = json.loads(TABLE.read_text()) if TABLE.exists() else []
-                if any(
-                    (r['task'], r['method'], r['setting']) == (task, method, setting) for r in rows
-                ):
-                    continue
-                controls, start = [target_control(task, t) for t in wanted], time.time()
-                guide = None
-                if method == 'diffusion':
-                    for c in controls:
-                        for p in getattr(c, 'parts', [c]):
-                            if hasattr(p, 'inner'):
-                                p.strength, p.inner = setting['size'], setting['inner']
-                else:
-                    guide = guide_for(
-                        controls, method, lm, **{k: v for k, v in setting.items() if k != 'steps'}
-                    )
-                texts = lm.sample(
-                    TARGETS * TEXTS,
-                    [c for c in controls for _ in range(TEXTS)],
-                    steps=setting['steps'],
-                    seed=1,
-                    guide=guide,
-                )
-                seconds = time.time() - start
-                words = [t.split() for t in texts]
-                r = success_rows(
-                    [
-                        dict(task=task, target=t, texts=texts[k * TEXTS : (k + 1) * TEXTS])
-                        for k, t in enumerate(wanted)
-                    ],
-                    labeller(),
-                )
-                row = dict(
-                    task=task,
-                    method=method,
-                    setting=setting,
-                    success=r['success'],
-                    lm_ratio=fluency(words) / people,
-                    distinct4=distinct(words),
-                    distinct4_people=distinct(sentences),
-                    seconds_per_50=seconds / len(texts) * 50,
-                    n_targets=TARGETS,
-                    n_samples=TEXTS,
-                    oracle='labeller',
-                    hardware=hardware(),
-                    commit=commit(),
-                    command=f'DLM_DATA=$DLM_DATA python scripts/sweep.py {task}',
-                )
-                row |= {k: v for k, v in r.items() if k.startswith('success_')}
-                write_atomic(TABLE, json.dumps(rows + [row], ensure_ascii=False, indent=1) + '\n')
-                print(
-                    task,
-                    method,
-                    setting,
-                    {k: round(v, 3) for k, v in row.items() if isinstance(v, float)},
-                    flush=True,
-                )
+        wanted, sentences = targets(task, again)
+        for method, settings in grids(task, again):
+            for setting in settings:
+                about = dict(task=task, method=method, setting=setting, round=1 + again)
+                if any(about.items() <= r.items() for r in read()): continue
+                row = measured(lm, task, method, setting, wanted, sentences) | about
+                row['command'] = ('DLM_DATA=$DLM_DATA python scripts/sweep.py '
+                                  + '--again ' * again + task)
+                rows = json.dumps(read() + [row], ensure_ascii=False, indent=1)
+                write_atomic(TABLE, rows + '\n')
+                print({k: round(v, 3) if isinstance(v, float) else v for k, v in row.items()
+                       if k not in ('hardware', 'commit', 'command')}, flush=True)
 
 def best():
     "Print the setting of each task and method."
-    rows, by = json.loads(TABLE.read_text()), {}
-    for r in rows: by.setdefault((r['task'], r['method']), []).append(r)
+    by = {}
+    for r in read(): by.setdefault((r['task'], r['method']), []).append(r)
     for key, own in by.items():
-        r = max(own, key=worth)
+        r = chosen(own)
         print(*key, r['setting'], f'{r["success"]:.3f} at {r["lm_ratio"]:.2f}')
 
 if __name__ == '__main__': best() if sys.argv[1:] == ['--best'] else main(*sys.argv[1:])

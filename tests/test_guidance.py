@@ -9,6 +9,7 @@ from diffusion_lm_nb.data import SPECIALS
 from diffusion_lm_nb.denoiser import DiffusionLM, PaperDiffusionLM
 from diffusion_lm_nb.guidance import ClassifierGuidance, Conjunction, Control, DenoiserGuidance
 from diffusion_lm_nb.guidance import condition, phrase_log_prob
+from diffusion_lm_nb.particles import Particles, resampled
 from diffusion_lm_nb.classifiers import JointClassifier, NoisyClassifier
 from diffusion_lm_nb.solvers import DDIM, SOLVERS, make_solver
 from diffusion_lm_nb.loss import keyed_generator
@@ -471,3 +472,94 @@ def test_controls_of_syntax_bring_their_guide():
     assert write(guidance=0.) == lm.sample(4, Length(10), steps=8, seed=2)
     guide.stop = 1.1
     assert write(guide=guide) == write(guide=None)
+
+# --- particles
+
+def test_systematic_resampling_is_fair():
+    "A draft of weight W takes K·W places, rounded down or up; on average exactly K·W."
+    gen = keyed_generator(5)
+    for K in (1, 2, 3, 5, 8):
+        W = torch.rand(1, K, generator=gen) ** 3
+        W /= W.sum()
+        u = (torch.arange(4000)[:, None] + .5) / 4000
+        rows = resampled(W.log().expand(4000, K), u)
+        places = torch.nn.functional.one_hot(rows, K).sum(1).float()
+        assert ((places - K * W).abs() < 1 + 1e-4).all()
+        close(places.mean(0), K * W[0], eps=2e-3)
+    for K in (3, 7, 16): # equal weights: nothing moves
+        rows = resampled(torch.zeros(50, K), torch.linspace(.01, .99, 50)[:, None])
+        assert (rows == torch.arange(K)).all()
+
+class Counting(Says):
+    "log P(c) is what a test puts in; it fixes the length, and is to be weighed all the same."
+    fixes_length = True
+    def log_prob(self, logp, mask): return self.values.expand(len(logp)) + 0 * logp.sum((1, 2))
+
+def begun(lm, control, times, K=4):
+    drafts = Particles(K, times)
+    requests = drafts.drafts([lm.request(i, 0, control, 6) for i in range(2)], 0)
+    known, mask, _ = lm.collate(requests, 8)
+    x = torch.arange(len(requests)).float()[:, None, None].expand(-1, 8, lm.dim)
+    logp = torch.zeros(len(requests), 8, len(lm.vocab)).log_softmax(-1)
+    return drafts.begin(requests), (x, logp, x + 100), (lm.logit_bias(known), mask)
+
+def test_weights_are_ratios_and_stay_within_a_text(lm):
+    "A draft that the control prefers takes places of its own text; a second time it is no news."
+    c = Counting().bind(lm)
+    c.values = torch.tensor([0., 9., 0., 0.] + [0.] * 4)
+    run, rows, rest = begun(lm, c, (.8, .5))
+    x, logp, x̂0 = run.resample(.8, *rows, *rest)
+    taken = x[:, 0, 0].tolist()
+    assert taken.count(1) >= 3 and taken[4:] == [4, 5, 6, 7] and torch.equal(x̂0, x + 100)
+    c.values = run.last.clone()                             # nothing has changed since
+    marked = torch.arange(8.)[:, None, None].expand_as(x)
+    assert torch.equal(run.resample(.5, marked, logp, x̂0, *rest)[0], marked)
+    c.values = torch.tensor([9., 0., 0., 0.] * 2)           # all its times are over
+    assert torch.equal(run.resample(.1, marked, logp, x̂0, *rest)[0], marked)
+
+def test_a_time_that_the_grid_jumps_over_is_not_lost(lm):
+    c = Counting().bind(lm)
+    c.values = torch.tensor([9., 0., 0., 0.] * 2)
+    run, rows, rest = begun(lm, c, (.8, .7, .5))
+    assert torch.equal(run.resample(.9, *rows, *rest)[0], rows[0])
+    assert not torch.equal(run.resample(.6, *rows, *rest)[0], rows[0]) and run.left == [.5]
+
+@pytest.mark.parametrize('kind', [DiffusionLM, PaperDiffusionLM])
+@pytest.mark.parametrize('keep', ['likeliest', 'drawn'])
+def test_drafts_alone_as_together(kind, keep):
+    torch.manual_seed(3)
+    model = kind(WORDS, **SIZES | (dict(heads=4) if kind is PaperDiffusionLM else {})).eval()
+    run = dict(steps=4, seed=1, particles=Particles(3, (.9, .5), keep, draws=2))
+    controls = [Says(w) for w in ('cheap', 'pub', 'river', 'cheap')]
+    together = model.sample(4, controls, **run)
+    assert together == [model.sample(1, c, first=i, **run)[0] for i, c in enumerate(controls)]
+    assert together == model.sample(4, controls, batch_size=3, **run)
+
+def test_drafts_differ_and_the_best_is_kept(lm):
+    "Without resampling the kept draft is one of the drafts, the one of the highest score."
+    c = Says()
+    particles = Particles(6, (), draws=4)
+    chosen, = lm.sample(1, c, steps=6, n_words=6, guidance=0., particles=particles)
+    seen = {}
+    class Spy(Particles):
+        def scores(self, lm, requests, ids):
+            seen['scores'] = super().scores(lm, requests, ids)
+            seen['texts'] = [' '.join(lm.vocab.decode(row)) for row in ids]
+            return seen['scores']
+    again, = lm.sample(1, c, steps=6, n_words=6, guidance=0., particles=Spy(6, (), draws=4))
+    assert chosen == again == seen['texts'][seen['scores'].argmax()]
+    assert len(set(seen['texts'])) > 3 and seen['texts'][0] == lm.sample(
+        1, c, steps=6, n_words=6, guidance=0., batch_size=6)[0]
+
+def test_more_drafts_satisfy_more(lm):
+    c = Says()
+    run = dict(steps=10, n_words=6, guidance=0., batch_size=16)
+    counts = [sum(c.check(t.split()) for t in lm.sample(24, c, particles=p, **run))
+              for p in (None, Particles(8, (.9, .8, .7, .6), 'drawn'))]
+    assert counts[1] >= counts[0] + 6, counts
+
+def test_wrong_particles_are_one_clear_line(lm):
+    said = [complaint(Particles, **wrong) for wrong in (
+        dict(n=0), dict(n=2.5), dict(times=(1.2,)), dict(keep='best'), dict(weight=-1), dict(draws=0))]
+    assert all(any(w in s for w in ('n is', 'time 1', 'keep is', 'weight', 'draws')) for s in said)
+    assert 'Particles(4)' in complaint(lm.sample, 1, particles=4)
