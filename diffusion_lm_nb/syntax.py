@@ -244,7 +244,7 @@ def classifier_for(lm): # `DiffusionLM`
 # %% ../nbs/11b_syntax.ipynb #381c080f
 class Syntactic(Control):
     "A constraint on tags or tree, by a `SyntaxClassifier`: by default the model's own."
-    strength, inner = 2., 2     # how far and how often the marginals are tilted at each step
+    strength, inner = 2., 1     # how far and how often the marginals are tilted at each step
     needs_spans, order = True, 1 # False: tags are enough; asked before semantic content
     reader = given = None       # the classifier in use, and the one that was asked for
     def bind(self, lm):
@@ -300,6 +300,7 @@ class Syntactic(Control):
 # %% ../nbs/11b_syntax.ipynb #5204b97a
 class PartsOfSpeech(Syntactic):
     "The words have these universal tags, in this order: PartsOfSpeech(['DET', 'NOUN', …])."
+    strength, inner = 4., 1
     needs_spans, fixes_length = False, True
     disagreement = .03      # how often two annotators give a word different tags
     def __init__(self, tags, reader=None): # list of str, or one string with spaces
@@ -363,7 +364,6 @@ class SyntaxTree(Syntactic):
 # %% ../nbs/11b_syntax.ipynb #4012097a
 class SyntaxSpan(Syntactic):
     "Words `first` to `last`, counted from 0, are a constituent: SyntaxSpan(3, 5, 'PP')."
-    inner = 1
     def __init__(self, first, last, label, reader=None):
         if not (is_whole(first) and is_whole(last)) or not 0 <= first <= last:
             raise BadInput('a span is its first and last word, counted from 0, not '

@@ -9,9 +9,8 @@ them, and the labeller scores: the judge of the table is not asked. Fluency is t
 perplexity over that of the targets' own sentences. Ours: `strength` (`size` in the rows) and
 `inner` of `Syntactic`. The paper's way: λ, step size and inner steps of `ClassifierGuidance`. Nine
 settings each, all with 50 steps. The three that are best by the rule go on to a second round of
-twenty other targets, which decides. Particles: never resampled, or at three times; the rest as the
-package has it. Other dials: what else costs as much (four times the steps) or makes texts more
-probable (a larger share of fresh noise). --best says which one the rule gives for each
+twenty other targets, which decides. Particles: four, with the
+settings of the package. More steps: what else costs four times as much. --best says which one the rule gives for each
 task and method.
 """
 import json, random, sys, time
@@ -21,7 +20,6 @@ from measure import commit, hardware
 from diffusion_lm_nb import DiffusionLM
 from diffusion_lm_nb.controls import contains
 from diffusion_lm_nb.trees import tree_spans, tree_text
-from diffusion_lm_nb.solvers import Renoise
 from diffusion_lm_nb.particles import Particles
 from diffusion_lm_nb.reproduction import read_targets, shipped_targets, target_control, guide_for
 from diffusion_lm_nb.files import write_atomic
@@ -33,8 +31,7 @@ from diffusion_lm_nb.metrics import fluency, success_rows
 TABLE, TARGETS, AGAIN, TEXTS = Path(__file__).parents[1]/'results/sweep.json', 10, 20, 2
 OURS = [dict(size=s, inner=i, steps=50) for s, i in (
     (.5, 1), (1, 1), (2, 1), (4, 1), (8, 1), (16, 1), (1, 2), (2, 2), (1, 3))]
-DRAFTS = [dict(particles=4, times=times, steps=50) for times in ([], [.8, .6, .4])]
-ALONE = [dict(steps=200), dict(share=.7, steps=50)]
+DRAFTS, ALONE = [dict(particles=4, times=[.8, .6, .4], steps=50)], [dict(steps=200)]
 PAPER = [dict(fluency=λ, lr=η, inner=i, steps=50) for λ, η, i in (
     (1e-4, .05, 3), (1e-4, .1, 3), (1e-4, .2, 3), (5e-4, .1, 3), (1e-3, .05, 3), (1e-3, .1, 3),
     (1e-3, .2, 3), (1e-2, .1, 3), (1e-4, .1, 1))]
@@ -102,7 +99,7 @@ def grids(task, again): # -> list of (method, settings)
     "What is to be tried."
     if not again:
         return [('diffusion', OURS if task != 'semantic' else []), ('diffusion-classifier', PAPER),
-                ('diffusion, 4 particles', DRAFTS), ('diffusion, other dials', ALONE)]
+                ('diffusion, 4 particles', DRAFTS), ('diffusion, more steps', ALONE)]
     rows = [r for r in read() if r['task'] == task and r['round'] == 1]
     return [(m, [r['setting'] for r in sorted(
                 (r for r in rows if r['method'] == m), key=worth)[:-4:-1]])
@@ -114,8 +111,6 @@ def dialled(controls, method, setting, lm): # -> arguments of `sample`
     if 'size' in setting:
         for p in (p for c in controls for p in getattr(c, 'parts', [c]) if hasattr(p, 'inner')):
             p.strength, p.inner = setting['size'], setting['inner']
-    if 'share' in setting:
-        out['solver'] = Renoise(setting['share']).cooled(lm.temperature, lm.below)
     if 'particles' in setting:
         out['particles'] = Particles(setting['particles'], setting['times'])
     if method == 'diffusion-classifier':

@@ -101,6 +101,22 @@ def test_control_resumes_and_evaluates(folder, tmp_path):
     r = json.loads(run('dlm_evaluate', out, '--json')[0])
     assert r['success'] == 1 and r['texts'] == 12 and 0 < r['distinct4'] <= 1
 
+def test_particles_are_a_method_of_their_own(folder, tmp_path):
+    f, out = tmp_path / 't.jsonl', tmp_path / 'out.jsonl'
+    f.write_text('5\n9')
+    args = ('dlm_control', 'length', '--targets', f, '--model', folder, '--n', 2, '--steps', 2, '--out')
+    run(*args, out, '--particles', 3)
+    rows = [json.loads(line) for line in out.read_text().splitlines()]
+    assert {r['method'] for r in rows} == {'diffusion, 3 particles'}
+    assert [len(t.split()) for r in rows for t in r['texts']] == [5, 5, 9, 9]
+    run(*args, tmp_path / 'one.jsonl')
+    one = [json.loads(line) for line in (tmp_path / 'one.jsonl').read_text().splitlines()]
+    assert {r['method'] for r in one} == {'diffusion'}
+    assert [r['texts'] for r in one] != [r['texts'] for r in rows]
+    refused(*args, out, says='method')
+    refused(*args, tmp_path / 'x.jsonl', '--particles', 0, says='--particles')
+    refused(*args, tmp_path / 'x.jsonl', '--particles', 2, '--method', 'fudge', says='for diffusion')
+
 def test_rows_are_not_lost(folder, tmp_path):
     """What is judged is not touched; what is foreign, or was made with other settings, is not gone
     on with.

@@ -351,6 +351,8 @@ def test_denoiser_guidance_and_what_is_left(lm):
     alone, more = DenoiserGuidance(), DenoiserGuidance(marginals=True)
     for control in (c, c & Length(7)):
         assert alone.known_parts(control) == [c] and more.rest(control) is control
+    fixed = Counting()                                # it fixes the length, and steers as well
+    assert alone.known_parts(fixed) == [fixed] and alone.rest(fixed) is None
     assert alone.rest(c) is None and isinstance(alone.rest(c & Length(7)), Length)
     assert all(len(t.split()) == 7 for t in lm.sample(2, c & Length(7), steps=3, guide=alone))
 
