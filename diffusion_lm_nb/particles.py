@@ -22,11 +22,11 @@ def resampled(
     K = log_weights.shape[1]
     points = (u + torch.arange(K, device=u.device)) / K
     ends = log_weights.softmax(-1).cumsum(-1)
-    return torch.searchsorted(ends, points).clamp(max=K - 1)
+    return torch.searchsorted(ends, points, right=True).clamp(max=K - 1)
 
 # %% ../nbs/09c_particles.ipynb #421185a9
 class Particles:
-    "Several drafts of each text that compete by P(c | x_t); one is kept (Wu et al. 2023)."
+    "Several drafts of each text that compete by P(c | x_t); one is kept (Singhal et al. 2025)."
     def __init__(
         self,
         n=4, # drafts a text; a batch holds all of them
@@ -94,14 +94,14 @@ def scores(
     ids, # (K, length) their tokens
 ):
     "What the drafts are chosen by, `(K,)`: logits for 'drawn', else log p(w) + weight·log P(c | w)."
-    n = len(requests[0].known)
+    n, T = len(requests[0].known), 2000                    # steps of the chain of the bound
     ids, mask = ids[:, :n], torch.ones(len(ids), n, dtype=torch.bool)
     certain = torch.where(F.one_hot(ids, len(lm.vocab)).bool(), 0.0, FLOOR).log_softmax(-1)
     fit = self.log_prob(requests, certain.to(lm.device), mask.to(lm.device)).cpu()
     if self.keep == 'drawn': return fit
     words = [lm.vocab.decode(row)[:lm.length - 2] for row in ids]
     same_noise = [keyed_generator(requests[0].index) for _ in words]
-    return self.weight * fit - lm.bound_of_batch(words, same_noise, self.draws, 2000).cpu()
+    return self.weight * fit - lm.bound_of_batch(words, same_noise, self.draws, T).cpu()
 
 # %% ../nbs/09c_particles.ipynb #494c76a6
 @patch

@@ -302,7 +302,9 @@ def sample_many(
     check_sampling(guide, steps, guidance, seed=seed, batch_size=batch_size,
                    particles=particles)
     time_grid(steps)
-    make_solver(solver)
+    if not make_solver(solver).draws_noise and getattr(particles, 'times', ()):
+        raise BadInput('copies of a draft need noise to differ, and this solver draws none; take '
+                       'ancestral, renoise or DDIM(eta) with eta above 0')
     self.eval()
     requests, texts = [self.request(i, seed, c, n_words) for i, c in wanted], {}
     drafts = requests if particles is None else particles.drafts(requests, seed)

@@ -488,8 +488,8 @@ def test_systematic_resampling_is_fair():
         places = torch.nn.functional.one_hot(rows, K).sum(1).float()
         assert ((places - K * W).abs() < 1 + 1e-4).all()
         close(places.mean(0), K * W[0], eps=2e-3)
-    for K in (3, 7, 16): # equal weights: nothing moves
-        rows = resampled(torch.zeros(50, K), torch.linspace(.01, .99, 50)[:, None])
+    for K, low in ((3, .01), (7, .01), (4, 0.), (16, 0.)): # equal weights: nothing moves
+        rows = resampled(torch.zeros(50, K), torch.linspace(low, .99, 50)[:, None])
         assert (rows == torch.arange(K)).all()
 
 class Counting(Says):
@@ -565,3 +565,5 @@ def test_wrong_particles_are_one_clear_line(lm):
         dict(n=0), dict(n=2.5), dict(times=(1.2,)), dict(keep='best'), dict(weight=-1), dict(draws=0))]
     assert all(any(w in s for w in ('n is', 'time 1', 'keep is', 'weight', 'draws')) for s in said)
     assert 'Particles(4)' in complaint(lm.sample, 1, particles=4)
+    assert 'noise' in complaint(lm.sample, 1, solver='dpmpp2m', particles=Particles(2))
+    assert len(lm.sample(1, steps=2, solver='dpmpp2m', particles=Particles(2, ()))) == 1
