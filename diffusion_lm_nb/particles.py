@@ -93,7 +93,7 @@ def scores(
     requests, # the drafts of one text
     ids, # (K, length) their tokens
 ):
-    "What the drafts are chosen by, `(K,)`: logits for 'drawn', else log p(w) + weight·log P(c | w)."
+    "What a draft is chosen by, `(K,)`: log P(c | w), or log p(w) + weight·log P(c | w)."
     n, T = len(requests[0].known), 2000                    # steps of the chain of the bound
     ids, mask = ids[:, :n], torch.ones(len(ids), n, dtype=torch.bool)
     certain = torch.where(F.one_hot(ids, len(lm.vocab)).bool(), 0.0, FLOOR).log_softmax(-1)

@@ -467,6 +467,7 @@ def test_controls_of_syntax_bring_their_guide():
     from diffusion_lm_nb.syntax import SyntaxOnLatents, syntax_classifier
     lm = DiffusionLM.from_pretrained('grammar')
     c = PartsOfSpeech('DET PROPN AUX DET ADJ NOUN ADP DET NOUN PUNCT')
+    c.strength = 1.                          # so weak that the move of the estimate is seen
     def write(n=4, **options): return lm.sample(n, c, steps=8, seed=2, **options)
     guide = TweedieGuidance(SyntaxOnLatents(syntax_classifier('grammar-syntax')))
     assert write() == write(guide=guide) != write(guide=None)
