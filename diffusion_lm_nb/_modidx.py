@@ -238,8 +238,6 @@ d = { 'settings': {'branch': 'main', 'doc_baseurl': '/', 'doc_host': '', 'git_ur
                                                                                       'diffusion_lm_nb/commands.py'),
                                           'diffusion_lm_nb.commands.chosen_tasks': ( 'h_commands.html#chosen_tasks',
                                                                                      'diffusion_lm_nb/commands.py'),
-                                          'diffusion_lm_nb.commands.competing': ( 'h_commands.html#competing',
-                                                                                  'diffusion_lm_nb/commands.py'),
                                           'diffusion_lm_nb.commands.compile_network': ( 'h_commands.html#compile_network',
                                                                                         'diffusion_lm_nb/commands.py'),
                                           'diffusion_lm_nb.commands.control_texts': ( 'h_commands.html#control_texts',

@@ -6,7 +6,7 @@ __all__ = ['dlm_pack', 'KINDS', 'PRESETS', 'dlm_train', 'dlm_sample', 'dlm_nll',
            'plot_log', 'training_texts', 'check_numbers', 'chosen_preset', 'compile_network', 'run_settings',
            'said_of_words', 'say_what', 'finish_run', 'made_model', 'train', 'sample_texts', 'nll_line', 'measure_nll',
            'placed', 'make_baseline', 'methods_that', 'check_options', 'check_method', 'check_targets', 'write_rows',
-           'check_guidance', 'target_writer', 'competing', 'control_texts', 'wanted_items', 'check_gaps', 'write_gaps',
+           'check_guidance', 'target_writer', 'control_texts', 'wanted_items', 'check_gaps', 'write_gaps',
            'infill_texts', 'judged_rows', 'evaluate_file', 'chosen_methods', 'chosen_tasks', 'made_folder',
            'check_shipped', 'can', 'Reproduction', 'hardware_of', 'sample_of', 'reproduce']
 
@@ -446,8 +446,10 @@ def write_rows(
     )
 
 # %% ../nbs/H_commands.ipynb #daf9f2e0
-def check_guidance(fluency, lr): # as in `control_texts`
-    "BadInput for weights that cannot be."
+def check_guidance(fluency, lr, particles, method): # as in `control_texts`
+    "BadInput for weights that cannot be, and for drafts of a method that has none."
+    if particles > 1 and method in BASELINES:
+        raise BadInput(f'--particles is for diffusion, not for {method}')
     if (fluency is None or 0 <= fluency < 1e6) and (lr is None or 0 < lr < 1e6): return
     raise BadInput(f'--fluency must not be negative and --lr must be more than 0, not {fluency}'
                    f' and {lr}')
@@ -463,13 +465,6 @@ def target_writer(controls, task, method, model, device, seed, classifier, **gui
     guide = guide_for(controls, method, lm, model, classifier, **guidance)
     check_targets(lm, controls, seed)
     return None, lm, guide, model
-
-# %% ../nbs/H_commands.ipynb #507d096c
-def competing(particles, method): # how many drafts a text; a name
-    "`Particles` for so many drafts; None for one."
-    if particles == 1: return None
-    if method in BASELINES: raise BadInput(f'--particles is for diffusion, not for {method}')
-    return Particles(particles)
 
 # %% ../nbs/H_commands.ipynb #f1c0de05
 def control_texts(
@@ -494,13 +489,14 @@ def control_texts(
     "Write texts that satisfy a control: a row a target."
     check_options(out, n=n, steps=steps, limit=limit, batch_size=batch_size, inner=inner,
                   particles=particles)
-    check_guidance(fluency, lr)
     check_method(method, [*METHODS, *BASELINES])
-    (i, N), drafts = read_shard(shard), competing(particles, method)
+    check_guidance(fluency, lr, particles, method)
+    i, N = read_shard(shard)
     wanted = read_targets(targets or shipped_targets(task), task)[:limit]
     controls, guidance = [c for _, c in wanted], dict(fluency=fluency, lr=lr, inner=inner)
     writer, lm, guide, model = target_writer(
         controls, task, method, model, device, seed, classifier, **guidance)
+    drafts = Particles(particles) if particles > 1 else None
     name = f'{method}, {particles} particles' if drafts else method
     settings = dict(task=task, method=name, model=model, seed=seed, steps=steps,
                     classifier=classifier, fluency=fluency, lr=lr,

@@ -36,6 +36,8 @@ class Particles:
         draws=16, # KL terms of the bound on −log p(w)
     ):
         check_whole(n=n, draws=draws)
+        if not isinstance(times, (list, tuple)):
+            raise BadInput(f'times is a list of numbers, not {str(times)[:80]!r}')
         check_between(0, 1, **{f'time {k + 1} of Particles': t for k, t in enumerate(times)})
         check_between(0, 1e6, weight=weight)
         if keep not in ('likeliest', 'drawn'):
@@ -48,7 +50,8 @@ class Particles:
     def begin(self, requests): # of one batch, n in a row for each text
         "The same for one batch; nothing is resampled yet."
         run = copy.copy(self)
-        run.requests, run.left, run.last = requests, sorted(self.times), 0.0
+        run.requests, run.left = requests, sorted(self.times)   # the next time is the last of them
+        run.last = torch.zeros(len(requests))                  # log ψ when last resampled
         return run
     def __repr__(self): return f'Particles({self.n}, times={self.times}, keep={self.keep!r})'
 
@@ -76,11 +79,11 @@ def resample(
     "x, log p and x̂_0 with some rows in place of others, if one of the times is reached."
     if not self.left or self.left[-1] < now: return x, logp, x̂0
     self.left = [t for t in self.left if t < now]
-    found = self.log_prob(self.requests, (logp + bias).log_softmax(-1), mask)
+    found = self.log_prob(self.requests, (logp + bias).log_softmax(-1), mask).cpu()
     u = torch.stack([torch.rand(1, generator=r.gen) for r in self.requests[::self.n]])
-    parents = resampled((found - self.last).view(-1, self.n), u.to(x.device))
-    rows = (parents + self.n * torch.arange(len(u), device=x.device)[:, None]).flatten()
-    self.last = found[rows]
+    parents = resampled((found - self.last).view(-1, self.n), u)
+    rows = (parents + self.n * torch.arange(len(u))[:, None]).flatten()
+    self.last, rows = found[rows], rows.to(x.device)
     return x[rows], logp[rows], x̂0[rows]
 
 # %% ../nbs/09c_particles.ipynb #a2e8fe03
@@ -112,13 +115,13 @@ def choose(
     ids, # (rows, length) their tokens
 ): # -> list of (the text's request, its tokens)
     "One draft of each text."
-    out, last = [], torch.as_tensor(self.last).expand(len(ids)).cpu()
+    out = []
     for k in range(0, len(requests), self.n):
         own = slice(k, k + self.n)
         found = self.scores(lm, requests[own], ids[own])
         if self.keep == 'likeliest': best = int(found.argmax())
         else:
-            W = (found - last[own]).softmax(-1)
+            W = (found - self.last[own]).softmax(-1)
             best = int(torch.multinomial(W, 1, generator=requests[k].gen))
         out.append((requests[k], ids[k + best]))
     return out

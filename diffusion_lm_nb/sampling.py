@@ -201,7 +201,7 @@ def sampling_loop(
     clamp=False, # the paper's clamping trick
     guidance=1.0, # strength of guidance on token marginals; 1: Bayes' rule
     guide=None, # a `ClassifierGuidance`
-    drafts=None, # a `Particles` that has begun (chapter 09c): how the drafts of a text compete
+    particles=None, # a `Particles` that has begun (chapter 09c)
 ):
     "Yield `(t, x_t, log p, x̂_0)` from noise to text, and last `(0, x_0, log p, None)`."
     known, mask, given = self.collate(requests, length)
@@ -219,7 +219,7 @@ def sampling_loop(
         logp, x̂0 = self.predict(x, t, mask, x̂0)
         if now == ts[0] and not x̂0.isfinite().all():
             raise BadInput('the network gives numbers that are not finite; its weights are damaged')
-        if drafts: x, logp, x̂0 = drafts.resample(now, x, logp, x̂0, bias, mask)
+        if particles: x, logp, x̂0 = particles.resample(now, x, logp, x̂0, bias, mask)
         logp = solver.cool(logp, t)                 # first: what a control says is not cooled
         logp, x̂0 = self.steer(logp, x̂0, bias, on_tokens, mask, guidance)
         if hasattr(guide, 'estimate'): x̂0 = guide.estimate(x, x̂0, t, mask, controls)
@@ -246,14 +246,14 @@ def to_words(self: DiffusionLM, ids, # (length,)
 @patch
 def buckets(self: DiffusionLM, requests, # list of `Request`
             batch_size=None, # sequences at once: 8 on a CPU, 64 on a GPU by default
-            drafts=1): # so many requests in a row stay together
+            group=1): # so many requests in a row stay together
     """Batches of one fixed size, so that no sequence depends on its neighbours: a list of
     (positions, requests, the same with fillers). Steered texts are apart from others; on a CPU
     they are sorted by length.
     """
     cpu = self.device.type == 'cpu'
     size, grid = batch_size or (8 if cpu else 64), 16 if cpu else self.length
-    size, alike = max(1, size // drafts) * drafts, {}
+    size, alike = max(1, size // group) * group, {}
     for r in requests:
         L = min(self.length, -(-len(r.known) // grid) * grid)
         alike.setdefault((L, r.steered), []).append(r)

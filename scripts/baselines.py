@@ -13,7 +13,7 @@ Models are looked for as the commands do: shipped, or in runs/.
 import json, sys, time
 from pathlib import Path
 from measure import commit, hardware
-from sweep import TARGETS, TEXTS, labeller, targets, valid, worth
+from sweep import TARGETS, TEXTS, scored, targets, valid, worth
 from diffusion_lm_nb.commands import INFILLERS, make_baseline
 from diffusion_lm_nb.files import read_rows
 from diffusion_lm_nb.infilling import hidden_words
@@ -21,7 +21,7 @@ from diffusion_lm_nb.reproduction import infill_row, target_control
 from diffusion_lm_nb.commands import dlm_infill
 from diffusion_lm_nb.files import BadInput, write_atomic
 from diffusion_lm_nb.controls import distinct
-from diffusion_lm_nb.metrics import fluency, infill_scores, success_rows
+from diffusion_lm_nb.metrics import fluency, infill_scores
 
 TABLE, GAPS = (Path(__file__).parents[1]/f'results/{name}.json' for name in ('baselines_sweep', 'gaps'))
 SINGLE, JOINED = ('semantic', 'length', 'pos', 'tree', 'spans'), ('semantic+tree', 'semantic+pos')
@@ -103,18 +103,7 @@ def on_controls(writer, task, n=TARGETS): # -> what stands in a row
     if task == 'length':
         wanted = [len(s) for s in sentences]
     texts = writer.write([target_control(task, t) for t in wanted], TEXTS, seed=1)
-    words = [t.split() for ts in texts for t in ts]
-    r = success_rows(
-        [dict(task=task, target=t, texts=ts) for t, ts in zip(wanted, texts)], labeller()
-    )
-    return dict(
-        success=r['success'],
-        lm_ratio=fluency(words) / fluency(sentences),
-        distinct4=distinct(words),
-        distinct4_people=distinct(sentences),
-        oracle='labeller',
-        **{k: v for k, v in r.items() if k.startswith('success_')}
-    )
+    return scored(task, wanted, sentences, texts)
 
 def on_gaps(writer): # -> what stands in a row
     items = hidden_words(valid(), seed=5)[:TARGETS]

@@ -10,7 +10,7 @@ give it to readers. A pair has one target; which two methods, which target and w
 is drawn by the seed. A reader says which text is better English, and which one does what was asked.
 
 `score` counts, for each two methods and each question: how often the first was preferred, the
-second, or neither; the first's share of the preferences with its Wilson interval; and the sign test.
+second, or neither; the first's share of the preferences with its Wilson interval; the sign test.
 Several readers of one page count as one: the majority of each pair, so that pairs stay independent.
 No reading has been made yet, so results/ has no such row.
 """
@@ -76,7 +76,8 @@ def by_method(files, with_people): # -> task, {method: {target as text: row}}
     "The rows of all files, sorted out; BadInput if they are not of one task."
     rows = [r for f in files for r in read_rows(f)]
     tasks = {r.get('task') for r in rows}
-    if len(tasks) != 1: raise BadInput(f'rows of one task are compared, not of {sorted(map(str, tasks))}')
+    if len(tasks) != 1:
+        raise BadInput(f'rows of one task are compared, not of {sorted(map(str, tasks))}')
     task, = tasks
     if with_people: rows += people([r for r in rows if r['method'] == rows[0]['method']], task)
     out = {}
@@ -98,8 +99,9 @@ def draw(methods, n, seed): # {method: {target: row}} -> n times (target, left, 
     return out
 
 def question(k, name, text): # number of the pair; a key of QUESTIONS
-    radios = ''.join(f'<label><input type="radio" name="{k}-{name}" value="{v}"> {html.escape(said)}'
-                     '</label>' for v, said in CHOICES.items())
+    radios = ''.join(
+        f'<label><input type="radio" name="{k}-{name}" value="{v}"> {html.escape(said)}</label>'
+        for v, said in CHOICES.items())
     return f'<fieldset><legend>{html.escape(text)}</legend>{radios}</fieldset>'
 
 def make(out, files, with_people, n, seed):
@@ -165,8 +167,8 @@ def show(rows):
     for r in rows:
         share = '   –' if r['share'] is None else f'{100 * r["share"]:3.0f}%'
         low, high = (100 * x for x in r['interval'])
-        print(f'{QUESTIONS[r["question"]]:28} {r["first"]} against {r["second"]}: {r["for_first"]} to'
-              f' {r["for_second"]} of {r["pairs"]}, {share} ({low:.0f} to {high:.0f}),'
+        print(f'{QUESTIONS[r["question"]]:28} {r["first"]} against {r["second"]}:'
+              f' {r["for_first"]} to {r["for_second"]} of {r["pairs"]}, {share} ({low:.0f} to {high:.0f}),'
               f' sign test {r["sign_test"]:.3f}')
 
 def main(args=None):

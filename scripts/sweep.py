@@ -9,9 +9,8 @@ them, and the labeller scores: the judge of the table is not asked. Fluency is t
 perplexity over that of the targets' own sentences. Ours: `strength` (`size` in the rows) and
 `inner` of `Syntactic`. The paper's way: λ, step size and inner steps of `ClassifierGuidance`. Nine
 settings each, all with 50 steps. The three that are best by the rule go on to a second round of
-twenty other targets, which decides. Particles: four, with the
-settings of the package. More steps: what else costs four times as much. --best says which one the rule gives for each
-task and method.
+twenty other targets, which decides. Particles: four, with the settings of the package. More steps:
+what else costs about as much. --best says which setting the rule gives for each task and method.
 """
 import json, random, sys, time
 from functools import cache
@@ -49,7 +48,7 @@ def labeller(): return make_judge('labeller')
 @cache
 def valid(): return load_corpus('e2e', 'valid')
 
-def targets(task, again=False): # -> targets of the first or second round, their sentences
+def targets(task, n=TARGETS, again=False): # -> n targets of a round, their sentences
     used = {
         t['example'] for t, _ in read_targets(shipped_targets(task), task) if isinstance(t, dict)
     }
@@ -61,10 +60,10 @@ def targets(task, again=False): # -> targets of the first or second round, their
         random.Random(f'sweep {task}'),
         [],
     )
-    picks = rng.sample(pool, TARGETS)
-    if again:
+    if again:                                              # none of the first round
+        pool = sorted({*pool} - {*rng.sample(pool, TARGETS)})
         rng = random.Random(f'sweep {task} again')
-        picks = rng.sample(sorted({*pool} - {*picks}), AGAIN)
+    picks = rng.sample(pool, n)
     for i in picks:
         e, t = valid()[i], {}
         tree = labeller().parse(e.words)
@@ -118,26 +117,33 @@ def dialled(controls, method, setting, lm): # -> arguments of `sample`
         out['guide'] = guide_for(controls, method, lm, **own)
     return out
 
+def scored(task, wanted, sentences, texts): # targets; their sentences; a list of texts a target
+    "What stands in a row: success, fluency and variety, by the labeller and the teacher."
+    words = [t.split() for own in texts for t in own]
+    r = success_rows([dict(task=task, target=t, texts=own) for t, own in zip(wanted, texts)],
+                     labeller())
+    return dict(
+        success=r['success'], lm_ratio=fluency(words) / fluency(sentences),
+        distinct4=distinct(words), distinct4_people=distinct(sentences), oracle='labeller',
+        **{k: v for k, v in r.items() if k.startswith('success_')})
+
 def measured(lm, task, method, setting, wanted, sentences): # targets; word lists -> a row
     controls, start = [target_control(task, t) for t in wanted], time.time()
     how = dialled(controls, method, setting, lm)
     texts = lm.sample(len(wanted) * TEXTS, [c for c in controls for _ in range(TEXTS)], seed=1,
                       **how)
-    seconds, words = time.time() - start, [t.split() for t in texts]
-    r = success_rows([dict(task=task, target=t, texts=texts[k * TEXTS:(k + 1) * TEXTS])
-                      for k, t in enumerate(wanted)], labeller())
+    seconds = time.time() - start
+    groups = [texts[k * TEXTS:(k + 1) * TEXTS] for k in range(len(wanted))]
     return dict(
-        task=task, method=method, setting=setting, success=r['success'],
-        lm_ratio=fluency(words) / fluency(sentences), distinct4=distinct(words),
-        distinct4_people=distinct(sentences), seconds_per_50=seconds / len(texts) * 50,
-        n_targets=len(wanted), n_samples=TEXTS, oracle='labeller', hardware=hardware(),
-        commit=commit(), **{k: v for k, v in r.items() if k.startswith('success_')})
+        task=task, method=method, setting=setting, **scored(task, wanted, sentences, groups),
+        seconds_per_50=seconds / len(texts) * 50, n_targets=len(wanted), n_samples=TEXTS,
+        hardware=hardware(), commit=commit())
 
 def main(*tasks):
     again = tasks[:1] == ('--again',)
     lm, tasks = DiffusionLM.from_pretrained('e2e'), tasks[again:]
     for task in tasks or ('pos', 'tree', 'spans', 'semantic'):
-        wanted, sentences = targets(task, again)
+        wanted, sentences = targets(task, AGAIN if again else TARGETS, again)
         for method, settings in grids(task, again):
             for setting in settings:
                 about = dict(task=task, method=method, setting=setting, round=1 + again)

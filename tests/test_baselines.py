@@ -1,5 +1,5 @@
 "The baselines: what they draw from, what they may write, what they refuse."
-import json, math
+import json, math, os
 from dataclasses import replace
 from itertools import product
 from pathlib import Path
@@ -658,3 +658,23 @@ def test_commands(nets, tmp_path, capsys):
 def test_all_may_stand_among_other_methods(tmp_path):
     with pytest.raises(BadInput, match="no method 'nonsense'"):
         reproduce('quick', methods='all,nonsense', out=str(tmp_path))
+
+# --- the targets of a sweep
+
+@pytest.mark.skipif(not os.environ.get('DLM_DATA'), reason='needs E2E: set DLM_DATA')
+def test_rounds_of_a_sweep_share_no_target(monkeypatch):
+    "As many as are asked for; the second round has others; the baselines' are those of the first."
+    monkeypatch.syspath_prepend(str(Path(__file__).parents[1] / 'scripts'))
+    import baselines, sweep
+    first, again = (sweep.targets('pos', n, late)[1] for n, late in ((10, False), (20, True)))
+    assert (len(first), len(again)) == (10, 20)
+    assert not {tuple(w) for w in first} & {tuple(w) for w in again}
+    seen = []
+    def targets(*args):
+        seen.append(sweep.targets(*args))
+        return seen[-1]
+    monkeypatch.setattr(baselines, 'targets', targets)
+    class Echo: # writes what the people wrote
+        def write(self, controls, n, seed): return [[' '.join(w)] * n for w in seen[-1][1]]
+    row = baselines.on_controls(Echo(), 'pos')
+    assert seen[-1][1] == first and row['success'] > .99

@@ -1,4 +1,4 @@
-"A blind reading: the page says nothing of who wrote what, pairs are balanced, and answers are counted right."
+"A blind reading: the page does not say who wrote what, pairs are balanced, answers counted right."
 import json, re, sys
 from collections import Counter
 from pathlib import Path
@@ -83,7 +83,8 @@ def test_the_sign_test():
 def test_what_is_wrong_is_said(tmp_path, files, capsys):
     key, _ = made(tmp_path, files)
     (tmp_path / 'x.json').write_text('{"page": "other", "answers": {}}')
-    (tmp_path / 'y.json').write_text(json.dumps(dict(page=key['page'], answers={'999-english': 'a'})))
+    foreign = dict(page=key['page'], answers={'999-english': 'a'})
+    (tmp_path / 'y.json').write_text(json.dumps(foreign))
     (tmp_path / 'z.json').write_text('no json')
     out = str(tmp_path / 'out')
     for args, says in ((['score', out, str(tmp_path / 'x.json')], 'has no answers'),
