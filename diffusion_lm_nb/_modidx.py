@@ -1675,6 +1675,7 @@ d = { 'settings': {'branch': 'main', 'doc_baseurl': '/', 'doc_host': '', 'git_ur
                                                                                    'diffusion_lm_nb/syntax.py'),
                                         'diffusion_lm_nb.syntax.frequent_labels': ( 'syntax.html#frequent_labels',
                                                                                     'diffusion_lm_nb/syntax.py'),
+                                        'diffusion_lm_nb.syntax.kept_once': ('syntax.html#kept_once', 'diffusion_lm_nb/syntax.py'),
                                         'diffusion_lm_nb.syntax.make_syntax': ('syntax.html#make_syntax', 'diffusion_lm_nb/syntax.py'),
                                         'diffusion_lm_nb.syntax.practice_marginals': ( 'syntax.html#practice_marginals',
                                                                                        'diffusion_lm_nb/syntax.py'),

@@ -3,8 +3,8 @@
 # %% auto #0
 __all__ = ['SYNTAX_PRESETS', 'SYNTAX_KINDS', 'TASKS', 'SyntaxHead', 'TagDecoder', 'syntax_loss', 'SyntaxClassifier',
            'practice_marginals', 'frequent_labels', 'tag_numbers', 'make_syntax', 'syntax_classifier', 'tilt',
-           'belongs_to', 'classifier_for', 'Syntactic', 'PartsOfSpeech', 'SyntaxTree', 'SyntaxSpan', 'SyntaxOnLatents',
-           'split_task']
+           'belongs_to', 'classifier_for', 'kept_once', 'Syntactic', 'PartsOfSpeech', 'SyntaxTree', 'SyntaxSpan',
+           'SyntaxOnLatents', 'split_task']
 
 # %% ../nbs/11b_syntax.ipynb #8e9f50ff
 import math
@@ -241,6 +241,16 @@ def classifier_for(lm): # `DiffusionLM`
         'no classifier of syntax is shipped for this model; train one (dlm-train e2e-syntax --data '
         'YOUR_TEXTS --lm YOUR_MODEL --out FOLDER) and give it: --classifier FOLDER, or reader=…')
 
+# %% ../nbs/11b_syntax.ipynb #0ff5a676
+def kept_once(controls, name, make): # a list; a word; function -> a tensor
+    "What `make()` gives; kept on the first control while the same controls ask again."
+    kept = vars(controls[0]).setdefault('_kept', {})
+    own, value = kept.get(name, ((), None))
+    if len(own) != len(controls) or any(a is not c for a, c in zip(own, controls)):
+        value = make()
+        kept[name] = list(controls), value
+    return value
+
 # %% ../nbs/11b_syntax.ipynb #381c080f
 class Syntactic(Control):
     "A constraint on tags or tree, by a `SyntaxClassifier`: by default the model's own."
@@ -256,14 +266,14 @@ class Syntactic(Control):
                            'this model')
         found = self.given or self.reader
         if found is None or not belongs_to(found, lm): found = classifier_for(lm)
-        self.reader = found.to(lm.device)
+        self.reader = found if found.E.device == lm.device else found.to(lm.device)
         return super().bind(lm)
     @property
     def batch_key(self):
         "Rows of one class, classifier and strength are asked together."
         return type(self), self.reader, self.strength, self.inner
     @staticmethod
-    def wanted_tags(controls, N): # one a row; words of the longest text
+    def wanted_tags(controls, N, device=None): # one a row; words of the longest text
         "The numbers of the tags that are asked for, `(rows, N)`; None if tags are not."
         return None
     @staticmethod
@@ -272,8 +282,7 @@ class Syntactic(Control):
         raise NotImplementedError
     def log_probs(self, controls, p, mask): # one a row; (batch, length, vocab) token marginals
         "log P of each row's control, `(batch,)`."
-        tags = self.wanted_tags(controls, p.shape[1] - 2)
-        tags = tags if tags is None else tags.to(p.device)
+        tags = self.wanted_tags(controls, p.shape[1] - 2, p.device)
         tag_odds, scores = self.reader.scores(p, mask, self.needs_spans, tags)
         return self.log_likelihoods(controls, tag_odds, scores, mask.sum(1) - 2)
     def log_prob(self, logp, mask): # as in `Control.log_prob`
@@ -314,12 +323,14 @@ class PartsOfSpeech(Syntactic):
         "A word for each tag."
         return len(self.tags), {}
     @staticmethod
-    def wanted_tags(controls, N):
-        return tag_numbers([c.tags for c in controls], controls[0].reader.tag_ids, N)
+    def wanted_tags(controls, N, device=None):
+        ids = controls[0].reader.tag_ids
+        def make(): return tag_numbers([c.tags for c in controls], ids, N).to(device)
+        return kept_once(controls, f'tags {N} {device}', make)
     @staticmethod
     def log_likelihoods(controls, tag_odds, scores, n):
         N = tag_odds.shape[1]
-        tags = PartsOfSpeech.wanted_tags(controls, N).to(tag_odds.device)
+        tags = PartsOfSpeech.wanted_tags(controls, N, tag_odds.device)
         nats = F.cross_entropy(tag_odds.transpose(1, 2), tags, ignore_index=-1, reduction='none')
         δ = controls[0].disagreement
         loose = torch.logaddexp(math.log1p(-δ) - nats, nats.new_tensor(δ / len(UPOS)).log())
@@ -353,8 +364,9 @@ class SyntaxTree(Syntactic):
     @staticmethod
     def log_likelihoods(controls, tag_odds, scores, n):
         labels, N = controls[0].reader.label_ids, scores.shape[1]
-        chart = gold_chart([c.chart for c in controls], labels, N)
-        return tree_log_prob(scores, n, chart.to(scores.device))
+        def make(): return gold_chart([c.chart for c in controls], labels, N).to(scores.device)
+        chart = kept_once(controls, f'chart {N} {scores.device}', make)
+        return tree_log_prob(scores, n, chart)
     def score(self, words, judge):
         "F1 of the constituents; the text is cut, or filled up with full stops, to the length."
         words = (list(words) + ['.'] * self.n)[:self.n]
@@ -387,12 +399,16 @@ class SyntaxSpan(Syntactic):
     @staticmethod
     def log_likelihoods(controls, tag_odds, scores, n):
         clf, free = controls[0].reader, bracket_scores(scores)
-        span = [{(c.first, c.last): clf.labels[0]} for c in controls]
-        chart = gold_chart(span, clf.label_ids, scores.shape[1]).to(scores.device)
-        held = free.masked_fill(chart < 0, -1e4)
-        for b, c in enumerate(controls):
-            fits = c.fits(clf.labels)
-            held[b, c.first, c.last] = scores[b, c.first, c.last, fits].logsumexp(-1)
+        N, dev = scores.shape[1], scores.device
+        def make():
+            span = [{(c.first, c.last): clf.labels[0]} for c in controls]
+            crosses = gold_chart(span, clf.label_ids, N) < 0
+            fits = torch.tensor([c.fits(clf.labels) for c in controls])
+            at = torch.tensor([(b, c.first, c.last) for b, c in enumerate(controls)])
+            return crosses.to(dev), fits.to(dev), at.T.to(dev).unbind()
+        crosses, fits, at = kept_once(controls, f'span {N} {dev}', make)
+        own = scores[at].masked_fill(~fits, -math.inf).logsumexp(-1)
+        held = free.masked_fill(crosses, -1e4).index_put(at, own)
         return inside(held, n) - inside(free, n)
     def score(self, words, judge):
         "1 if the judge's tree has the span with its label, or all labels of its chain; else 0."

@@ -547,7 +547,7 @@ def main(argv=None):
     p = argparse.ArgumentParser(description=__doc__.splitlines()[0])
     p.add_argument(
         'what',
-        choices=['smoke', 'e2e', 'protocol', 'roc', 'paper', 'rivals', 'all', 'train', 'judge',
+        choices=['smoke', 'e2e', 'protocol', 'roc', 'paper', 'rivals', 'sweep', 'all', 'train', 'judge',
                  'keep', 'classifier', 'sharded', 'speed', 'growth'],
     )
     p.add_argument(
@@ -580,9 +580,13 @@ def main(argv=None):
     p.add_argument('--targets', help="folder of the authors' targets, for protocol")
     p.add_argument('--items', help='aNLG file, for roc')
     p.add_argument('--model', help='for protocol: folder in place of the shipped model')
+    p.add_argument('--only', help='smoke: parts whose names hold one of these, by commas')
+    p.add_argument('--loop', choices=['graph', 'eager'], help='e2e: by default what smoke found')
+    p.add_argument('--start', help='e2e: a model to go on from')
+    p.add_argument('--train-seconds', type=float, help='e2e: 330')
     p.add_argument('--tiny', action='store_true', help='a job in seconds on a CPU')
     o = p.parse_args(argv)
-    if o.what in ('smoke', 'e2e', 'protocol', 'roc', 'paper', 'rivals'):
+    if o.what in ('smoke', 'e2e', 'protocol', 'roc', 'paper', 'rivals', 'sweep'):
         import gpu_jobs
         return gpu_jobs.run(o)
     if o.folder:

@@ -6,17 +6,19 @@
     python scripts/gpu.py roc      --out OUT --data roc.safetensors --items anlg.json
     python scripts/gpu.py paper    --out OUT --data e2e.safetensors # the paper's model and its way
     python scripts/gpu.py rivals   --out OUT --data e2e.safetensors # baselines of the model's size
+    python scripts/gpu.py sweep    --out OUT --model FOLDER --targets sweep.json # strengths
 
 `--data` is what `dlm-pack e2e-labelled --out e2e.safetensors` wrote (`dlm-pack roc` for roc).
 OUT holds NAME.json, which says of each part how long it took, or why it failed or was left out;
 NAME-rows.jsonl.gz with all texts; and a tar file of each model below 16 MB in half precision.
 `--seconds` is the limit of a job (560; smoke 60), `--tiny` shows on a CPU that all of it runs.
 """
-import copy, gzip, io, json, tarfile, time, traceback
+import copy, gzip, io, json, sys, tarfile, time, traceback
 from dataclasses import replace
 from pathlib import Path
 
-import torch
+import torch, torch.nn.functional as F
+from torch import nn
 from diffusion_lm_nb.files import BadInput, read_jsonl, write_atomic
 from diffusion_lm_nb.checkpoints import save_model
 from diffusion_lm_nb.commands import KINDS, PRESETS, infill_texts
@@ -24,10 +26,13 @@ from diffusion_lm_nb.controls import Length, SemanticContent
 from diffusion_lm_nb.corpora import exchanged, load_corpus, name_pools
 from diffusion_lm_nb.data import Batches
 from diffusion_lm_nb.denoiser import DiffusionLM
+from diffusion_lm_nb.forward import q_sample
 from diffusion_lm_nb.likelihood import likelihood
-from diffusion_lm_nb.loss import SMALL, keyed_generator
+from diffusion_lm_nb.loss import SMALL, keyed_generator, per_token_timesteps
+from diffusion_lm_nb.loss import ema_update, learning_rate, without_dropout
 from diffusion_lm_nb.reproduction import target_control
-from diffusion_lm_nb.scale import GraphSteps, Loop, PackedTexts, make_packed
+from diffusion_lm_nb.scale import GraphSteps, Loop, PackedTexts, Steps, finished, make_packed
+from diffusion_lm_nb.scale import random_texts, sized
 from diffusion_lm_nb.parallel import write_task
 from diffusion_lm_nb.syntax import SyntaxSpan
 from diffusion_lm_nb.training import fit
@@ -66,6 +71,7 @@ class Job:
         return check
     def part(self, name, func, least=0.0): # least: seconds that must be left to begin
         "Do one part; whatever goes wrong is noted, and the job goes on."
+        if self.o.only and not any(w in name for w in self.o.only.split(',')): return
         if self.left() < least:
             self.report['parts'][name] = dict(skipped=f'{self.left():.0f} s left of {least:.0f}')
             return self.save()
@@ -78,6 +84,7 @@ class Job:
             where = traceback.extract_tb(e.__traceback__)[-1]
             note = dict(failed=f'{type(e).__name__}: {e}'[:500],
                         at=f'{Path(where.filename).name}:{where.lineno}')
+            traceback.print_exc(limit=-12)
         if self.gpu: torch.cuda.synchronize()
         seconds = round(time.monotonic() - begun, 2)
         self.report['parts'][name] = dict(seconds=seconds, **note)
@@ -140,14 +147,136 @@ def train(job, name, make, p, seconds, watch=None):
     return model.to(job.device).eval()
 
 
+# ---- the fast loop: the whole step as a CUDA graph
+
+LATER = .06 # of time: how much earlier in the chain the first estimate may have been made
+
+def first_estimate(lm, xt, t, m, gen): # as in `DiffusionLM.loss`
+    """x̂_0 for self-conditioning, half of the times from a latent up to LATER noisier, as a sampler
+    has it: x_s given x_t is normal, with mean (√ᾱ_s/√ᾱ_t)·x_t.
+    """
+    u = torch.rand(2, len(xt), 1, generator=gen, device=xt.device)
+    later = (t + LATER * u[0] * (u[1] < .5)).clamp(max=1)
+    s = torch.where((t > 0) & (t < 1), later, t)
+    (at, σt), (a, σ) = lm.schedule.coefs(t), lm.schedule.coefs(s)
+    noise = torch.randn(xt.shape, generator=gen, device=xt.device)
+    xs = a / at * xt + (σ ** 2 - (a / at * σt) ** 2).clamp(min=0).sqrt() * noise
+    with without_dropout(lm.net): x̂0 = lm.predict(xs, s, m)[1]
+    torch.clear_autocast_cache() # weights that were cast without gradients are not to be used again
+    return x̂0
+
+def late_loss(lm, ids, mask, gen, twice): # twice: self-conditioning in this step?
+    "`DiffusionLM.loss` with `first_estimate`: nats a token."
+    B, dev = len(ids), ids.device
+    even = (torch.rand(1, generator=gen, device=dev) + torch.arange(B, device=dev) / B) % 1
+    order = torch.rand(B, generator=gen, device=dev).argsort()
+    t = per_token_timesteps(even[order], mask, gen)
+    noise = torch.randn(*ids.shape, lm.dim, generator=gen, device=dev)
+    read = (mask & (t > 0)).float()
+    xt = q_sample(lm.emb(ids), t, lm.schedule, noise)
+    x̂0 = first_estimate(lm, xt, t, mask, gen) if twice else None
+    logp, _ = lm.predict(xt, t, mask, x̂0)
+    nats = F.nll_loss(logp.transpose(1, 2), ids, reduction='none')
+    return (nats * read).sum() / read.sum().clamp(min=1)
+
+def set_dropout(net, p):
+    "Another share of dropout in all layers."
+    for m in net.modules():
+        if isinstance(m, nn.Dropout): m.p = p
+        elif hasattr(m, 'p'): m.p = p
+
+class FastSteps(GraphSteps):
+    "Steps of a preset with `late_loss`: recorded as CUDA graphs, or as they are."
+    def __init__(self, model, batches, preset, device, seed=0, graphed=True, vectors=True):
+        self.lm, self.device, self.preset = model.to(device).train(), torch.device(device), preset
+        self.batches, self.seed, self.step, self.graphed = batches, seed, 0, graphed
+        self.loop = Loop(True, True, True, preset.precision == 'bf16', True, graph=graphed)
+        self.rate, self.graphs, self.losses = torch.tensor(0.0, device=device), {}, {}
+        self.gen, self.twice = torch.Generator(device), False
+        self.last = torch.tensor(0.)
+        model.emb.weight.requires_grad_(vectors)
+        params = [p for p in model.parameters() if p.requires_grad]
+        fast = dict(fused=True, capturable=True) if self.device.type == 'cuda' else {}
+        self.opt = torch.optim.AdamW(params, self.rate, betas=preset.betas,
+                                     weight_decay=preset.weight_decay, **fast)
+        self.ema = {k: v.detach().clone() for k, v in model.state_dict().items()}
+    def loss(self, ids, mask, gen):
+        with torch.autocast(self.device.type, torch.bfloat16, enabled=self.loop.bf16):
+            return late_loss(self.lm, ids, mask, gen, self.twice)
+    def work(self, ids, mask):
+        loss = self.loss(ids, mask, self.gen)
+        loss.backward()
+        self.last = loss.detach() # what keeps an autograd graph alive breaks a recording
+        self.change()
+    def record(self, ids, mask, seed):
+        found = super().record(ids, mask, seed)
+        self.losses[ids.shape[1], self.twice] = self.last
+        return found
+    def replay(self, ids, mask, seed):
+        super().replay(ids, mask, seed)
+        self.last = self.losses[ids.shape[1], self.twice]
+    def __call__(self):
+        ids, mask, _ = self.batches(self.step)
+        seed = keyed_generator(self.seed, self.step).initial_seed()
+        self.twice = bool(seed >> 20 & 1) # a generator that a graph records cannot be asked
+        self.rate.fill_(learning_rate(self.preset, self.step))
+        self.gen.manual_seed(seed)
+        if self.graphed and self.opt.state: self.replay(ids, mask, seed)
+        else:
+            self.work(ids, mask)
+            self.opt.zero_grad()
+        ema_update(self.ema, self.lm, self.preset.ema, self.step)
+        self.step += 1
+        return mask
+    def dropout(self, p):
+        "Set it; graphs are recorded anew."
+        set_dropout(self.lm.net, p)
+        self.graphs.clear()
+
+def known_vectors(model, name): # a shipped model
+    "Its word vectors for the same words, so that its classifiers serve the new model, too."
+    old = DiffusionLM.from_pretrained(name)
+    at = {w: i for i, w in enumerate(old.vocab.words)}
+    missing = [w for w in model.vocab.words if w not in at]
+    if missing: raise BadInput(f'{name} has no vector for {missing[:5]}')
+    with torch.no_grad():
+        model.emb.weight.copy_(old.emb.weight[[at[w] for w in model.vocab.words]])
+
+
 # ---- smoke: what works on this device
+
+def graph_trial(out, base, size, rows, device, bf16): # dict; `DiffusionLM`; (layers, width)
+    """The same 24 steps as they are and as graphs, without dropout: how far apart the weights are,
+    over how far they went; then seconds a step. All of it into `out`.
+    """
+    preset = replace(PRESETS['e2e'], batch_size=rows, precision=bf16, warmup=5)
+    texts, runs = random_texts(base, 16 * rows), {}
+    start = None
+    for graphed in (False, True) if device != 'cpu' else (False,):
+        torch.manual_seed(1)
+        model = sized(base, size)
+        start = start or {k: v.clone().to(device) for k, v in model.state_dict().items()}
+        packed = PackedTexts(Batches(texts, base.vocab.pad, rows, 0), device)
+        run = FastSteps(model, packed, preset, device, 0, graphed, vectors=False)
+        for _ in range(2 if device == 'cpu' else 24): run()
+        state = {k: v.clone() for k, v in run.lm.state_dict().items()}
+        while graphed and run.step < 64: run()
+        begun, n = finished(device), 2 if device == 'cpu' else 24
+        for _ in range(n): run()
+        seconds = (finished(device) - begun) / n
+        out[f'seconds a step{", graphed" * graphed}'] = round(seconds, 5)
+        runs[graphed] = state
+        del run, model
+    if True in runs:
+        a, b = runs[False], runs[True]
+        far = sum(float((a[k] - b[k]).pow(2).sum()) for k in a) ** .5
+        out['apart'] = far / sum(float((a[k] - start[k]).pow(2).sum()) for k in a) ** .5
 
 def smoke(job):
     "Each thing that the jobs need, once, small."
     dev, bf16 = job.device, 'bf16' if job.gpu else 'no'
     lm = DiffusionLM.from_pretrained('grammar' if job.o.tiny else 'e2e').to(dev).eval()
     base = DiffusionLM.from_pretrained('grammar')
-    texts = [base.vocab.encode(e.words) for e in load_corpus('grammar')[:256]]
     def matmul():
         a = torch.randn(4096 if job.gpu else 256, 4096 if job.gpu else 256, device=dev)
         return float((a.bfloat16() @ a.bfloat16()).float().std())
@@ -156,25 +285,34 @@ def smoke(job):
         model, at = make_packed(p, load_corpus('grammar')[:512], 0, dev)
         return round(fit(model, at, p, device=dev, quiet=True, log_every=10)[-1]['loss'], 3)
     def graph():
-        steps = GraphSteps(copy.deepcopy(base), texts, Loop(True, True, True, True, True), 16, dev)
-        for _ in range(8): steps()
+        size, rows = ((1, 64), 8) if job.o.tiny else ((8, 256), 512)
+        found = job.report['results'].setdefault('graph', {})
+        graph_trial(found, lm, size, rows, dev, bf16)
+        write_atomic(job.work.parent / 'graph.json', json.dumps(found))
     def compiled():
         net = torch.compile(copy.deepcopy(lm.net))
         x = torch.randn(8, 32, lm.dim, device=dev)
         with torch.no_grad(): h = net(x, torch.ones(8, device=dev))
         return list(h.shape)
-    def sample(control=None, **options):
-        return lm.sample(4, control, steps=4, batch_size=8, **options)[:2]
+    def sample(control=None, n=4, steps=4, **options):
+        begun = finished(dev)
+        texts = lm.sample(n, control, steps=steps, batch_size=max(8, n), **options)[:2]
+        return dict(texts=texts, seconds=round(finished(dev) - begun, 3))
     job.part('matmul', matmul)
     job.part('sample', sample)
     job.part('fit', lambda: fit_few('no'))
     job.part('fit bf16', lambda: fit_few(bf16))
+    job.part('graph', graph)
     job.part('semantic', lambda: sample(SemanticContent('food', 'French') & Length(12)))
     job.part('spans', lambda: sample(SyntaxSpan(3, 5, 'PP') & Length(12)))
     job.part('likelihood', lambda: likelihood(base.to(dev), [['The', 'Eagle']] * 8, 4))
     job.part('save', lambda: take_home(job, base.cpu(), 'smoke'))
+    if job.gpu:
+        tree = '(S (NP (NNP *) (NNP *)) (VP (VBZ *) (NP (DT *) (NN *))))'
+        job.part('512 free', lambda: sample(n=512, steps=10), 5)
+        job.part('512 spans', lambda: sample(SyntaxSpan(3, 5, 'PP'), n=512, steps=10), 5)
+        job.part('512 tree', lambda: sample(target_control('tree', dict(tree=tree)), 512, 10), 5)
     job.part('compile', compiled, 25)
-    if job.gpu: job.part('graph', graph, 10)
 
 
 # ---- e2e: the model that is shipped
@@ -185,62 +323,111 @@ def augmented(examples, copies, share=.5, seed=1):
     each = [exchanged(examples, share, pools, keyed_generator(seed, c)) for c in range(copies)]
     return [e for texts in each for e in texts]
 
+DROPOUT = (0, .1), (.7, .05), (.92, 0.) # from this share of the steps on
+GOING_ON = (0, .05), (.85, 0.)          # the same for a model that was trained already
+
+def job_steps(job, p):
+    "The steps that were asked for, those of a tiny job, or None."
+    return p.steps if job.o.tiny else job.o.steps
+
+class Shipped:
+    "The training of the shipped model: texts, model, loop, curve, the best weights on valid."
+    def __init__(self, job, preset):
+        self.job, self.p, self.few, self.best = job, preset, job.o.tiny, {}
+        self.own = texts_of(job, 'train')
+        self.valid = [e.words for e in texts_of(job, 'valid') if len(e.words) <= 62]
+        self.curve = job.report['results'].setdefault('curve', [])
+        trial = job.work.parent / 'graph.json' # what `smoke` saw on this machine
+        found = json.loads(trial.read_text()) if trial.exists() else {}
+        self.graphed = job.gpu and (job.o.loop or (
+            'graph' if found.get('apart', 9) < .5 else 'eager')) == 'graph'
+        self.dropout = GOING_ON if job.o.start else DROPOUT
+    def load(self):
+        "Model and packed texts."
+        p, job = self.p, self.job
+        torch.manual_seed(job.o.seed)
+        if job.o.start: self.model = DiffusionLM.from_pretrained(job.o.start)
+        else: self.model, _ = make_packed(p, self.own, job.o.seed, job.device)
+        self.model.to(job.device)
+        if not (self.few or job.o.start): known_vectors(self.model, 'e2e')
+        copies = 1 if self.few else 8 if job.o.start else 10
+        texts = augmented(self.own, copies, seed=2 if job.o.start else 1)
+        known = [e for e in texts if 0 < len(e.words) <= self.model.length - 2]
+        seqs, v = [self.model.vocab.encode(e.words) for e in known], self.model.vocab
+        self.packed = PackedTexts(Batches(seqs, v.pad, p.batch_size, job.o.seed), job.device)
+        return dict(texts=len(seqs), graphed=self.graphed, preset=str(p), dropout=self.dropout)
+    def measure(self, run, seconds): # trained so far
+        "A point of the curve; keep the running mean if it is the best on valid."
+        twin = copy.deepcopy(self.model).eval()
+        twin.load_state_dict(run.ema)
+        few = self.few
+        r = likelihood(twin, self.valid, 4 if few else 8, limit=8 if few else 256, seed=1)
+        loss = float(run.last.detach())
+        self.curve.append(dict(step=run.step, seconds=round(seconds, 1), loss=loss, **r))
+        self.job.save()
+        if not r['nats_per_token'] < 1e3: raise ValueError(f'diverged: {r["nats_per_token"]}')
+        if r['nats_per_block_token'] < self.best.get('nats', 9e9):
+            self.best.update(nats=r['nats_per_block_token'], step=run.step,
+                             state={k: v.detach().cpu().clone() for k, v in run.ema.items()})
+        line = f'step {run.step}: {r["nats_per_block_token"]:.4f}, loss {loss:.4f}'
+        print(line, f'{self.job.left():.0f} s left', flush=True)
+    def learn(self, seconds, first=800, rest=90): # rest: seconds that are left for what follows
+        "Train for so many seconds: the number of steps is settled after the first, if not given."
+        job, p = self.job, replace(self.p, steps=job_steps(self.job, self.p) or 10 ** 9)
+        if self.few: first, p = 10, self.p
+        looks = 6 if job.o.start else 12
+        run = FastSteps(self.model, self.packed, p, job.device, job.o.seed, self.graphed,
+                        vectors=self.few)
+        run.dropout(self.dropout[0][1])
+        if job.o.start: self.measure(run, 0.)
+        begun, trained = finished(job.device), 0.
+        while run.step < first: run()
+        middle, n = finished(job.device), 2 if self.few else 100
+        for _ in range(n): run()
+        rate = (finished(job.device) - middle) / n
+        settled = run.step + int((seconds - (time.perf_counter() - begun) - 18) / rate)
+        steps = settled if p.steps == 10 ** 9 else p.steps
+        run.preset = replace(p, steps=steps)
+        job.report['results']['speed'] = dict(seconds_per_step=rate, steps=steps)
+        at = {int(share * steps): drop for share, drop in self.dropout[1:]}
+        for look in range(1, looks + 1):
+            while run.step < steps * look // looks:
+                if run.step in at: run.dropout(at[run.step])
+                run()
+                if run.step % 50 == 0 and finished(job.device) and job.left() < rest: break
+            now = finished(job.device)
+            trained, begun = trained + now - begun, now
+            self.measure(run, trained)
+            begun = finished(job.device)
+            if job.left() < rest: break
+        self.model.load_state_dict(self.best['state'])
+        self.model.eval()
+        set_dropout(self.model.net, 0.)
+        save_model(copy.deepcopy(self.model).cpu(), job.work / 'model')
+        return dict(steps=run.step, planned=steps, seconds=round(trained, 1),
+                    best_step=self.best['step'], batch_size=p.batch_size)
+
 def e2e(job):
     "Train the shipped model on texts with exchanged names, measure its bound, write texts."
     o, few = job.o, job.o.tiny
     p = PRESETS['grammar' if few and not o.data else 'e2e']
-    p = replace(p, model=SMALL | dict(width=304, layers=6, heads=4, dropout=.1), batch_size=256,
-                lr=1e-3, warmup=500, decay=.5, ema=.9995, precision='bf16' if job.gpu else 'no')
-    p = tiny(p) if few else p
-    own, best, made = texts_of(job, 'train'), {}, {}
-    valid = [e.words for e in texts_of(job, 'valid') if len(e.words) <= 62]
-    def load():
-        made['texts'] = augmented(own, 1 if few else 10)
-        return len(made['texts'])
-    def make(p):
-        # the vocabulary and the lengths are those of the texts themselves
-        model, _ = make_packed(p, own, o.seed, job.device)
-        if 'packed' not in made:
-            known = [e for e in made['texts'] if 0 < len(e.words) <= model.length - 2]
-            seqs = [model.vocab.encode(e.words) for e in known]
-            batches = Batches(seqs, model.vocab.pad, p.batch_size, o.seed)
-            made['packed'] = PackedTexts(batches, job.device)
-        packed = made['packed']
-        def at(step):
-            ids, mask, _ = packed(step)
-            return ids, mask, keyed_generator(o.seed, step)
-        return model, at
-    curve = job.report['results'].setdefault('curve', [])
-    def watch(model, step, ema, planned): # keep the running mean that is best on valid
-        if step < min(planned, (len(curve) + 1) * planned / 25): return
-        twin = made.setdefault('twin', copy.deepcopy(model)).eval()
-        twin.load_state_dict(ema)
-        twin.to(job.device)
-        r = likelihood(twin, valid, 4 if few else 8, limit=8 if few else 256, seed=1)
-        curve.append(dict(step=step, seconds=round(job.seconds - job.left(), 1), **r))
-        if r['nats_per_block_token'] < best.get('nats', 9e9):
-            best.update(nats=r['nats_per_block_token'], step=step,
-                        state={k: v.detach().cpu().clone() for k, v in ema.items()})
-        job.save()
-    def learn():
-        seconds = 5 if few else min(420, job.left() - 130)
-        model = train(job, 'training', make, p, seconds, watch)
-        if best: model.load_state_dict(best['state'])
-        made['model'] = model
-        save_model(copy.deepcopy(model).cpu(), job.work / 'model')
-        return dict(job.report['results']['training'], best_step=best.get('step'))
+    dials = dict(share=.2, temperature=.625, below=.8, steered_share=.5) # of the model before
+    p = replace(p, model=SMALL | dials | dict(layers=8, dropout=.1), batch_size=512, warmup=1000,
+                lr=1e-3, decay=.5, ema=.9995, precision='bf16' if job.gpu else 'no')
+    if o.start: p = replace(p, lr=7e-4, warmup=200, decay=1.)
+    it = Shipped(job, tiny(p) if few else p)
     def bound():
         out = {}
         for split in ('valid', 'test'):
             words = [e.words for e in texts_of(job, split) if len(e.words) <= 62]
-            out[split] = likelihood(made['model'], words, 4 if few else 32,
+            out[split] = likelihood(it.model, words, 4 if few else 32,
                                     limit=8 if few else 500, seed=1)
         return out
     def free(steps, n, solver):
         def write():
             begun = time.monotonic()
-            texts = made['model'].sample(n, steps=steps, seed=o.seed + 1, solver=solver,
-                                         batch_size=8 if few else 512)
+            texts = it.model.sample(n, steps=steps, seed=o.seed + 1, solver=solver,
+                                    batch_size=8 if few else 512)
             seconds = time.monotonic() - begun
             row = dict(task='free', method=f'diffusion {solver}', steps=steps, seed=o.seed + 1,
                        model='e2e', target=None, texts=texts, seconds=round(seconds, 2))
@@ -248,15 +435,69 @@ def e2e(job):
             pack_rows(job)
             return dict(seconds=round(seconds, 2))
         return write
-    job.part('texts', load)
-    job.part('train', learn)
-    if 'model' not in made: return
-    job.part('weights', lambda: take_home(job, copy.deepcopy(made['model']).cpu(), 'e2e'))
-    job.part('bound', bound, 20)
+    job.part('texts', it.load)
+    rest = 62 if o.start else 90
+    job.part('train', lambda: it.learn(min(o.train_seconds or 390, job.left() - rest - 60),
+                                       rest=rest))
+    if not it.best: return
+    if 'failed' in job.report['parts']['train']: it.model.load_state_dict(it.best['state'])
+    it.model.eval()
+    job.part('weights', lambda: take_home(job, copy.deepcopy(it.model).cpu(), 'e2e'))
     n = 4 if few else 2000
-    for solver in ('ancestral', 'renoise'):
-        job.part(f'free 50 {solver}', free(4 if few else 50, n, solver), 20)
+    if not o.start: job.part('bound', bound, 20)
+    job.part('free 50 ancestral', free(4 if few else 50, n, 'ancestral'), 20)
+    job.part('free 20 ancestral', free(3 if few else 20, n, 'ancestral'), 20)
+    job.part('dials', lambda: write_dials(job, it.model, it.valid), 20)
+    if o.start: job.part('bound', bound, 11)
     job.part('free 500 ancestral', free(8 if few else 500, n, 'ancestral'), 60)
+
+def write_dials(job, lm, valid): # word lists
+    "The texts of scripts/dials.py, to be judged at home; the settings in order of the list."
+    from dials import SEED, SETTINGS, grid_of, solver_of
+    rows, few = [], job.o.tiny
+    for k, setting in enumerate(SETTINGS[::9] if few else SETTINGS):
+        if job.left() < 15: break
+        solver, dial, steps, grid, temperature, below, n = setting
+        if dial == 'steered': continue
+        texts = lm.sample(4 if few else n, seed=SEED, batch_size=8 if few else 512,
+                          solver=solver_of(solver, dial, temperature, below, lm),
+                          steps=grid_of(grid, 4 if few else steps, lm, valid))
+        rows.append(dict(task='dials', setting=setting, texts=texts))
+    text = '\n'.join(map(json.dumps, rows)) + '\n'
+    write_atomic(job.work / 'dials.jsonl', text)
+    pack_rows(job)
+    return dict(settings=len(rows))
+
+
+# ---- sweep: strengths of guidance, on other validation targets
+
+def sweep(job):
+    "The texts of scripts/sweep.py for targets in a file, ours and the paper's, judged at home."
+    from sweep import OURS, PAPER, dialled
+    few = job.o.tiny
+    lm = DiffusionLM.from_pretrained(job.o.model or ('grammar' if few else 'e2e'))
+    lm = lm.to(job.device).eval()
+    asked = json.loads(Path(job.o.targets).read_text())
+    cells = [(t, 'diffusion', s) for s in OURS for t in asked if t != 'semantic']
+    cells += [(t, 'diffusion-classifier', s) for s in PAPER for t in asked]
+    for k, (task, method, setting) in enumerate(cells[:2] if few else cells):
+        def write():
+            wanted = asked[task][:2] if few else asked[task]
+            controls = [target_control(task, r['target']) for r in wanted]
+            how = dialled(controls, method, setting, lm)
+            if few: how['steps'] = 4
+            begun = finished(job.device)
+            texts = lm.sample(2 * len(wanted), [c for c in controls for _ in range(2)], seed=1,
+                              batch_size=8 if few else 256, **how)
+            seconds = finished(job.device) - begun
+            rows = [dict(task=task, method=method, setting=setting, target=r['target'],
+                         sentence=r['sentence'], texts=texts[2 * i:2 * i + 2], seconds=seconds)
+                    for i, r in enumerate(wanted)]
+            text = '\n'.join(map(json.dumps, rows)) + '\n'
+            write_atomic(job.work / f'sweep-{k:03}.jsonl', text)
+            return dict(seconds=round(seconds, 2))
+        job.part(f'{task} {method} {setting}', write, 12)
+    pack_rows(job)
 
 
 # ---- protocol: every task, with the shipped weights
@@ -409,7 +650,8 @@ def rivals(job):
         job.part(name, learn, 20 if not job.o.tiny else 0)
 
 
-JOBS = dict(smoke=smoke, e2e=e2e, protocol=protocol, roc=roc, paper=paper, rivals=rivals)
+JOBS = dict(smoke=smoke, e2e=e2e, protocol=protocol, roc=roc, paper=paper, rivals=rivals,
+            sweep=sweep)
 
 def run(o): # the options of gpu.py
     "Do a job; its report is in OUT whatever happens."
