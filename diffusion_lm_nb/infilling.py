@@ -178,17 +178,19 @@ class GapLM(DiffusionLM):
 def loss(
     self: GapLM,
     ids, mask, # (batch, length)
-    gen, # CPU generator
-    shard=(0, 1), # shard (r, R), as in `DiffusionLM.loss`
+    gen, # generator
+    shard=(0, 1), twice=None, # as in `DiffusionLM.loss`
 ): # -> nats per word of the gaps, dict of parts
     "Cross-entropy of the words in the gaps, given a clean context."
     (B, L), dev, v, (r, R) = ids.shape, ids.device, self.vocab, shard
+    if gen.device.type != 'cpu': gen = keyed_generator(gen.initial_seed()) # gaps are drawn here
     stops = {v.ids[w] for w in '.!?' if w in v.ids}
     gap = gap_mask(ids.cpu(), mask.cpu(), stops, gen).to(dev)
     noised = gap | ((ids == v.start) | (ids == v.end)) & mask
     t = torch.where(noised, stratified_timesteps(B, gen, dev)[:, None], 0.)
     noise = torch.randn(B, L, self.dim, generator=gen).to(dev)
-    twice, total = self_condition_now(gen), gap.sum()
+    total = gap.sum()
+    if twice is None: twice = self_condition_now(gen)
     ids, mask, gap, noised, t, noise = (u[r::R] for u in (ids, mask, gap, noised, t, noise))
     x0 = self.emb(ids)
     x = torch.where(noised[..., None], q_sample(x0, t, self.schedule, noise), x0)

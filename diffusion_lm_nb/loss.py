@@ -58,7 +58,9 @@ def without_dropout(net): # an `nn.Module`
     net.eval()
     try:
         with torch.no_grad(): yield
-    finally: net.train(training)
+    finally:
+        net.train(training)
+        torch.clear_autocast_cache() # weights cast in here have no gradients
 
 # %% ../nbs/06_loss.ipynb #50bdd7d7
 @patch
@@ -68,19 +70,20 @@ def loss(
     mask, # (batch, length)
     gen, # generator of all noise
     shard=(0, 1), # shard (r, R): rows r, r + R, r + 2R …; the mean over r is that of the batch
+    twice=None, # self-conditioning in this step? None: `gen` decides
 ):
     "Cross-entropy of the words in nats a token, and a dict of parts."
     (B, L), (r, R), dev = ids.shape, shard, ids.device
     t = per_token_timesteps(stratified_timesteps(B, gen, dev), mask, gen)
     noise = torch.randn(B, L, self.dim, generator=gen, device=gen.device).to(dev)
-    twice = self_condition_now(gen) and self.self_cond
+    if twice is None: twice = self_condition_now(gen)
     loss_mask = (mask & (t > 0)).float()           # not the words that are read clean
     total = loss_mask.sum().clamp(min=1)
     ids, mask, t, noise, loss_mask = (u[r::R] for u in (ids, mask, t, noise, loss_mask))
     m = mask if self.mask_pads else None
     xt = q_sample(self.emb(ids), t, self.schedule, noise)
     x̂0 = None
-    if twice:
+    if twice and self.self_cond:
         with without_dropout(self.net): x̂0 = self.predict(xt, t, m)[1]
     logp, _ = self.predict(xt, t, m, x̂0)
     nats = F.nll_loss(logp.transpose(1, 2), ids, reduction='none') * loss_mask
@@ -90,9 +93,9 @@ def loss(
 # %% ../nbs/06_loss.ipynb #ad8f4144
 @patch
 def forward(self: DiffusionLM, ids, mask, # (batch, length)
-            gen, shard=(0, 1)): # as in `loss` -> loss a token, dict of parts
+            gen, shard=(0, 1), twice=None): # as in `loss` -> loss a token, dict of parts
     "The training loss: what a training loop calls."
-    return self.loss(ids, mask, gen, shard)
+    return self.loss(ids, mask, gen, shard, twice)
 
 # %% ../nbs/06_loss.ipynb #ca573baf
 @patch
@@ -101,7 +104,7 @@ def loss(
     ids, # (batch, length), pads included
     mask, # (batch, length); not read: pads are words
     gen, # generator of all noise
-    shard=(0, 1), # as in `DiffusionLM.loss`
+    shard=(0, 1), twice=None, # as in `DiffusionLM.loss`; nothing is self-conditioned
 ):
     "L_simple^e2e (section 4.1), the released code's terms unweighted, and a dict of the three."
     T, (B, L), (r, R), dev = 2000, ids.shape, shard, ids.device

@@ -197,7 +197,7 @@ def read_items(path, rules='train'): # rules: how `tokenise` splits aNLG's sente
 METHODS = ['diffusion', 'diffusion-classifier']
 # λ and step size by task, of `ClassifierGuidance`: those that did best on valid data
 PAPER_GUIDANCE = dict(
-    semantic=(1e-3, .2), pos=(5e-4, .1), tree=(1e-4, .1), spans=(1e-4, .1)
+    semantic=(1e-2, .1), pos=(1e-3, .2), tree=(1e-4, .1), spans=(1e-4, .2)
 )
 
 # %% ../nbs/16_reproduction.ipynb #61e987c5

@@ -171,6 +171,7 @@ def sized(base, size, paper=False): # `DiffusionLM`; as `read_size` gives it; th
 # %% ../nbs/18_scale.ipynb #9bd16e55
 class Steps:
     "A training run in the manner of a `Loop`; each call makes one step -> the batch's mask."
+    twice = None # self-conditioning in this step? None: the generator decides
     def __init__(
         self, model, texts, loop, # `DiffusionLM`; lists of ids; `Loop`
         batch_size=64, device='cpu', seed=0
@@ -197,7 +198,7 @@ def optimiser(self: Steps, lr, **kwargs): # a number or a tensor; of `torch.opti
 def loss(self: Steps, ids, mask, gen): # as in `DiffusionLM.loss`
     "The loss of a batch, in the loop's precision."
     with torch.autocast(self.device.type, torch.bfloat16, enabled=self.loop.bf16):
-        return self.lm(ids, mask, gen)[0]
+        return self.lm(ids, mask, gen, twice=self.twice)[0]
 
 # %% ../nbs/18_scale.ipynb #a553829f
 @patch
@@ -246,6 +247,7 @@ class GraphSteps(Steps):
         if self.device.type != 'cuda':
             raise BadInput('CUDA graphs are for GPUs; leave the change + graph out')
         self.rate, self.graphs = torch.tensor(0.0, device=self.device), {}
+        self.last = None # the loss of the last step, on the device
         self.gen = torch.Generator(self.device)
         self.opt = self.optimiser(self.rate, fused=True, capturable=True)
 
@@ -253,7 +255,9 @@ class GraphSteps(Steps):
 @patch
 def work(self: GraphSteps, ids, mask): # at their fixed places
     "What is recorded: loss, gradients, clipping, the optimiser."
-    self.loss(ids, mask, self.gen).backward()
+    loss = self.loss(ids, mask, self.gen)
+    loss.backward()
+    self.last = loss.detach() # an autograd graph that lives on would break the next recording
     self.change()
 
 # %% ../nbs/18_scale.ipynb #e2782429
@@ -262,7 +266,7 @@ def record(
     self: GraphSteps, ids, mask, # an example of a batch
     seed, # it decides on self-conditioning, for all replays alike
 ):
-    "A graph and the places of its ids and mask."
+    "A graph, the places of its ids and mask, and that of its loss."
     ids, mask, graph, side = ids.clone(), mask.clone(), torch.cuda.CUDAGraph(), torch.cuda.Stream()
     self.gen.manual_seed(seed)
     side.wait_stream(torch.cuda.current_stream())
@@ -273,15 +277,15 @@ def record(
     graph.register_generator_state(self.gen)
     with torch.cuda.graph(graph): self.work(ids, mask)
     self.opt.zero_grad()
-    return graph, ids, mask
+    return graph, ids, mask, self.last
 
 # %% ../nbs/18_scale.ipynb #46353b42
 @patch
 def replay(self: GraphSteps, ids, mask, seed): # a batch on the device; of its step
     "One step by the graph of this width and side of self-conditioning, recorded where it is new."
-    key = ids.shape[1], seed >> 20 & 1
+    key = ids.shape[1], self.twice
     if key not in self.graphs: self.graphs[key] = self.record(ids, mask, seed)
-    graph, ids_at, mask_at = self.graphs[key]
+    graph, ids_at, mask_at, self.last = self.graphs[key]
     ids_at.copy_(ids)
     mask_at.copy_(mask)
     self.gen.manual_seed(seed)
@@ -293,9 +297,10 @@ def __call__(self: GraphSteps):
     "One step more -> the mask of its batch."
     ids, mask = (send(a, self.device) for a in self.batches(self.step)[:2])
     seed = keyed_generator(self.seed, self.step).initial_seed()
+    self.twice = bool(seed >> 20 & 1) # as `self_condition_now` has it
     self.rate.fill_(learning_rate(self.preset, self.step))
     self.gen.manual_seed(seed)
-    if self.opt.state: self.replay(ids, mask, seed)
+    if self.loop.graph and self.opt.state: self.replay(ids, mask, seed)
     else:
         self.work(ids, mask)
         self.opt.zero_grad()

@@ -309,7 +309,7 @@ class Syntactic(Control):
 # %% ../nbs/11b_syntax.ipynb #5204b97a
 class PartsOfSpeech(Syntactic):
     "The words have these universal tags, in this order: PartsOfSpeech(['DET', 'NOUN', …])."
-    strength, inner = 4., 1
+    strength, inner = 2., 2
     needs_spans, fixes_length = False, True
     disagreement = .03      # how often two annotators give a word different tags
     def __init__(self, tags, reader=None): # list of str, or one string with spaces
@@ -344,7 +344,7 @@ class PartsOfSpeech(Syntactic):
 # %% ../nbs/11b_syntax.ipynb #190b26ac
 class SyntaxTree(Syntactic):
     "The text has this tree, whatever its leaves: SyntaxTree('(S (NP _ _) (VP _ (NP _)) _)')."
-    strength, inner, fixes_length = 1., 3, True
+    strength, inner, fixes_length = 1., 2, True
     def __init__(self, tree, reader=None): # brackets, or an `nltk.Tree`
         self.tree = read_tree(tree_text(tree) if hasattr(tree, 'leaves') else tree)
         self.spans, self.n = tree_spans(self.tree), len(self.tree.leaves())
@@ -376,6 +376,7 @@ class SyntaxTree(Syntactic):
 # %% ../nbs/11b_syntax.ipynb #4012097a
 class SyntaxSpan(Syntactic):
     "Words `first` to `last`, counted from 0, are a constituent: SyntaxSpan(3, 5, 'PP')."
+    strength = 8.
     def __init__(self, first, last, label, reader=None):
         if not (is_whole(first) and is_whole(last)) or not 0 <= first <= last:
             raise BadInput('a span is its first and last word, counted from 0, not '

@@ -8,7 +8,7 @@ the authors read the targets. Success of the value in `semantic+pos` is without 
 """
 import json, os, random, sys, time
 from pathlib import Path
-from measure import commit, distinct4_ratio, hardware
+from measure import commit, distinct4_ratio, hardware, weights
 from diffusion_lm_nb import DiffusionLM
 from diffusion_lm_nb.controls import SemanticContent
 from diffusion_lm_nb.files import BadInput, write_atomic
@@ -91,6 +91,7 @@ def main(out, *tasks):
         done = write(lm, wanted, out / f'{task}.json', Particles(K) if K else None)
         made = [[t.split() for t in row['texts']] for row in done]
         about = dict(model='e2e', seed=SEED, steps=50, hardware=hardware(), commit=commit(),
+                     weights=weights(),
                      command='DLM_DATA=$DLM_DATA python scripts/authors.py runs/authors' + option)
         seconds = 50 * sum(row['seconds'] for row in done) / len(done)
         keep(row_of(task, method, wanted, made, people) | dict(seconds_per_50=seconds) | about)

@@ -4,7 +4,7 @@ Each row gets hardware, commit and command. A row that stands in several reports
 """
 import json, sys
 from pathlib import Path
-from measure import commit, hardware
+from measure import commit, hardware, weights
 from diffusion_lm_nb.files import write_atomic
 from diffusion_lm_nb.reproduction import PROTOCOLS
 
@@ -23,6 +23,7 @@ for report in (json.loads(Path(f).read_text()) for f in reports):
                 steps=report['steps'],
                 hardware=report['hardware'] if 'thread' not in report['hardware'] else hardware(),
                 commit=commit(),
+                weights=weights(),
                 command=command,
             ),
         )

@@ -23,7 +23,7 @@ from diffusion_lm_nb.likelihood import cost_grid
 from diffusion_lm_nb.sampling import load_model
 from diffusion_lm_nb.solvers import DDIM, DPMSolver2M, Renoise
 from diffusion_lm_nb.teacher import make_judge
-from measure import commit, distinct4_ratio, hardware
+from measure import commit, distinct4_ratio, hardware, weights
 
 TABLE, SEED = Path(__file__).parents[1] / 'results/dials.json', 11
 NEVER, LATE = (1., 1.), (.625, .8) # temperature, and up to which time
@@ -102,6 +102,7 @@ def main():
         row = key | dict(
             seed=SEED, **ratios(judge, texts, people), repeats=repeats(texts),
             seconds=round(seconds, 1), hardware=hardware(), commit=commit(),
+            weights=weights(),
             command='python scripts/dials.py')
         rows = sorted([*rows, row], key=lambda r: SETTINGS.index(tuple(r[k] for k in KEYS)))
         write_atomic(TABLE, json.dumps(rows, indent=1) + '\n')

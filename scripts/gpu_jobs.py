@@ -29,9 +29,9 @@ from diffusion_lm_nb.denoiser import DiffusionLM
 from diffusion_lm_nb.forward import q_sample
 from diffusion_lm_nb.likelihood import likelihood
 from diffusion_lm_nb.loss import SMALL, keyed_generator, per_token_timesteps
-from diffusion_lm_nb.loss import ema_update, learning_rate, without_dropout
+from diffusion_lm_nb.loss import without_dropout
 from diffusion_lm_nb.reproduction import target_control
-from diffusion_lm_nb.scale import GraphSteps, Loop, PackedTexts, Steps, finished, make_packed
+from diffusion_lm_nb.scale import GraphSteps, Loop, PackedTexts, finished, make_packed
 from diffusion_lm_nb.scale import random_texts, sized
 from diffusion_lm_nb.parallel import write_task
 from diffusion_lm_nb.syntax import SyntaxSpan
@@ -152,8 +152,8 @@ def train(job, name, make, p, seconds, watch=None):
 LATER = .06 # of time: how much earlier in the chain the first estimate may have been made
 
 def first_estimate(lm, xt, t, m, gen): # as in `DiffusionLM.loss`
-    """x̂_0 for self-conditioning, half of the times from a latent up to LATER noisier, as a sampler
-    has it: x_s given x_t is normal, with mean (√ᾱ_s/√ᾱ_t)·x_t.
+    """x̂_0 for self-conditioning, half of the times from a latent up to LATER noisier, as a
+    sampler has it: x_s given x_t is normal, with mean (√ᾱ_s/√ᾱ_t)·x_t.
     """
     u = torch.rand(2, len(xt), 1, generator=gen, device=xt.device)
     later = (t + LATER * u[0] * (u[1] < .5)).clamp(max=1)
@@ -161,9 +161,7 @@ def first_estimate(lm, xt, t, m, gen): # as in `DiffusionLM.loss`
     (at, σt), (a, σ) = lm.schedule.coefs(t), lm.schedule.coefs(s)
     noise = torch.randn(xt.shape, generator=gen, device=xt.device)
     xs = a / at * xt + (σ ** 2 - (a / at * σt) ** 2).clamp(min=0).sqrt() * noise
-    with without_dropout(lm.net): x̂0 = lm.predict(xs, s, m)[1]
-    torch.clear_autocast_cache() # weights that were cast without gradients are not to be used again
-    return x̂0
+    with without_dropout(lm.net): return lm.predict(xs, s, m)[1]
 
 def late_loss(lm, ids, mask, gen, twice): # twice: self-conditioning in this step?
     "`DiffusionLM.loss` with `first_estimate`: nats a token."
@@ -189,11 +187,10 @@ class FastSteps(GraphSteps):
     "Steps of a preset with `late_loss`: recorded as CUDA graphs, or as they are."
     def __init__(self, model, batches, preset, device, seed=0, graphed=True, vectors=True):
         self.lm, self.device, self.preset = model.to(device).train(), torch.device(device), preset
-        self.batches, self.seed, self.step, self.graphed = batches, seed, 0, graphed
+        self.batches, self.seed, self.step, self.last = batches, seed, 0, torch.tensor(0.)
         self.loop = Loop(True, True, True, preset.precision == 'bf16', True, graph=graphed)
-        self.rate, self.graphs, self.losses = torch.tensor(0.0, device=device), {}, {}
-        self.gen, self.twice = torch.Generator(device), False
-        self.last = torch.tensor(0.)
+        self.rate, self.graphs = torch.tensor(0.0, device=device), {}
+        self.gen = torch.Generator(device)
         model.emb.weight.requires_grad_(vectors)
         params = [p for p in model.parameters() if p.requires_grad]
         fast = dict(fused=True, capturable=True) if self.device.type == 'cuda' else {}
@@ -203,31 +200,6 @@ class FastSteps(GraphSteps):
     def loss(self, ids, mask, gen):
         with torch.autocast(self.device.type, torch.bfloat16, enabled=self.loop.bf16):
             return late_loss(self.lm, ids, mask, gen, self.twice)
-    def work(self, ids, mask):
-        loss = self.loss(ids, mask, self.gen)
-        loss.backward()
-        self.last = loss.detach() # what keeps an autograd graph alive breaks a recording
-        self.change()
-    def record(self, ids, mask, seed):
-        found = super().record(ids, mask, seed)
-        self.losses[ids.shape[1], self.twice] = self.last
-        return found
-    def replay(self, ids, mask, seed):
-        super().replay(ids, mask, seed)
-        self.last = self.losses[ids.shape[1], self.twice]
-    def __call__(self):
-        ids, mask, _ = self.batches(self.step)
-        seed = keyed_generator(self.seed, self.step).initial_seed()
-        self.twice = bool(seed >> 20 & 1) # a generator that a graph records cannot be asked
-        self.rate.fill_(learning_rate(self.preset, self.step))
-        self.gen.manual_seed(seed)
-        if self.graphed and self.opt.state: self.replay(ids, mask, seed)
-        else:
-            self.work(ids, mask)
-            self.opt.zero_grad()
-        ema_update(self.ema, self.lm, self.preset.ema, self.step)
-        self.step += 1
-        return mask
     def dropout(self, p):
         "Set it; graphs are recorded anew."
         set_dropout(self.lm.net, p)

@@ -7,7 +7,7 @@ Each row says the command that does the same by itself. --ar=FOLDER: an autoregr
 
     python scripts/measure.py --tables         # the tables of README.md, from results/e2e.json
 """
-import json, platform, random, subprocess, sys, time
+import hashlib, json, platform, random, subprocess, sys, time
 from pathlib import Path
 import torch
 from diffusion_lm_nb import DiffusionLM
@@ -52,10 +52,14 @@ def commit():
         ['git', 'rev-parse', '--short', 'HEAD'], capture_output=True, text=True, cwd=HERE
     ).stdout.strip()
 
+def weights(): # what tells rows of these weights of E2E from rows of others
+    path = HERE.parent / 'diffusion_lm_nb/weights/e2e/model.safetensors'
+    return hashlib.sha256(path.read_bytes()).hexdigest()[:8]
+
 def keep(job, row): # replace the row of the same job
     rows = [r for r in (json.loads(TABLE.read_text()) if TABLE.exists() else []) if r['job'] != job]
     rows = sorted(
-        [*rows, dict(job=job) | row | dict(hardware=hardware(), commit=commit())],
+        [*rows, dict(job=job) | row | dict(hardware=hardware(), commit=commit(), weights=weights())],
         key=lambda r: [*JOBS, 'human', *NLL].index(r['job']),
     )
     write_atomic(TABLE, json.dumps(rows, ensure_ascii=False, indent=1) + '\n')

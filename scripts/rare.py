@@ -15,7 +15,7 @@ from diffusion_lm_nb.files import write_atomic
 from diffusion_lm_nb.reproduction import read_targets, shipped_targets
 from diffusion_lm_nb.sampling import load_model
 from diffusion_lm_nb.teacher import lm_score, make_judge
-from measure import commit, hardware
+from measure import commit, hardware, weights
 
 TABLE, N, VALUES, SEED = Path(__file__).parents[1] / 'results/rare.json', 50, 10, 0
 
@@ -31,7 +31,7 @@ def main():
              if c.value not in ('yes', 'no')]
     counts = [(len(sentences_with(c.value.split(), train)), i) for i, c in enumerate(pairs)]
     rows, ours, theirs = [], [], []
-    note = dict(hardware=hardware(), commit=commit(), command='python scripts/rare.py')
+    note = dict(hardware=hardware(), commit=commit(), weights=weights(), command='python scripts/rare.py')
     for count, i in sorted(counts)[:VALUES]:
         control, begun = pairs[i], time.monotonic()
         texts = [t.split() for t in lm.sample(N, control, seed=SEED, first=i * N)]

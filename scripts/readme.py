@@ -6,7 +6,7 @@
 In the template {{expression}} stands for a value; the functions below are what it may call. A test
 holds README.md against the rows, and looks for figures in the template that are written by hand.
 """
-import json, re, sys
+import hashlib, json, re, sys
 from pathlib import Path
 from diffusion_lm_nb.metrics import bootstrap
 
@@ -124,7 +124,7 @@ def authors():
         theirs = row('authors', task=task, method='their sentences')
         for method, drafts in (('diffusion', ''), ('diffusion, 4 particles', ', best of 4')):
             ours = row('authors', task=task, method=method)
-            if ours: lines.append([name + drafts, by_judges(ours), by_judges(theirs),
+            if ours: lines.append([name + drafts + old(ours), by_judges(ours), by_judges(theirs),
                                    f'{ours["ratio"]:.2f}', f'{ours["distinct4_ratio"]:.2f}'])
     return table(['the authors’ targets', 'success, %',
                   'the people’s sentences they were read from',
@@ -148,6 +148,7 @@ def gaps():
     names = dict(diffusion='diffusion', bart='BART', delorean='DELOREAN', bert='BERT',
                  cold='COLD, 300 iterations', ar='AR')
     names['ar-left'] = 'left-only'
+    names['diffusion'] += old(row('gaps', method='diffusion'))
     found = [row('gaps', method=m) for m in names]
     return table(['fifty gaps of E2E test texts, 3 to 8 words', *names.values()],
                  [['ROUGE-L of the gap ([results/gaps.json](results/gaps.json))',
@@ -171,7 +172,12 @@ def judges():
          ['teacher, nats a block token on E2E test',
           f'{nats(t)}, a Kneser-Ney 5-gram {nats(t["kneser_ney_5gram"])}', '', '']])
 
-def old(r): return ' †' if r['commit'] == '0825c29' else '' # rows of an earlier model
+def shipped_weights():
+    "What tells rows of the shipped model, as measure.py writes it."
+    path = HERE / 'diffusion_lm_nb/weights/e2e/model.safetensors'
+    return hashlib.sha256(path.read_bytes()).hexdigest()[:8]
+
+def old(r): return '' if r.get('weights') == shipped_weights() else ' †' # of an earlier model
 
 def without_judge():
     "Controls that need no judge, with more texts."

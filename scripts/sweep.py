@@ -15,7 +15,7 @@ what else costs about as much. --best says which setting the rule gives for each
 import json, random, sys, time
 from functools import cache
 from pathlib import Path
-from measure import commit, hardware
+from measure import commit, hardware, weights
 from diffusion_lm_nb import DiffusionLM
 from diffusion_lm_nb.controls import contains
 from diffusion_lm_nb.trees import tree_spans, tree_text
@@ -137,7 +137,7 @@ def measured(lm, task, method, setting, wanted, sentences): # targets; word list
     return dict(
         task=task, method=method, setting=setting, **scored(task, wanted, sentences, groups),
         seconds_per_50=seconds / len(texts) * 50, n_targets=len(wanted), n_samples=TEXTS,
-        hardware=hardware(), commit=commit())
+        hardware=hardware(), commit=commit(), weights=weights())
 
 def main(*tasks):
     again = tasks[:1] == ('--again',)
