@@ -38,7 +38,7 @@ SETTINGS = (
     + [('renoise', 'steered', 20, 'even', None, None)]
 )
 SETTINGS = [(*s, 512) for s in SETTINGS] + [
-    ('renoise', s, 50, 'even', *LATE, 1000) for s in (0., .1, .2, .3)]
+    ('renoise', s, 50, 'even', *LATE, 1000) for s in (0., .1, .2)]
 KEYS = 'solver', 'dial', 'steps', 'grid', 'temperature', 'below', 'texts'
 
 def solver_of(name, dial, temperature, below, lm):

@@ -236,6 +236,24 @@ def nll():
           *(two(r['autoregressive']) for r in found)],
          ['Kneser-Ney 5-gram', *(two(r['kneser_ney_5gram']) for r in found)]])
 
+def gpu_step(kind): # '' or ', graphed'
+    "Milliseconds of a training step on a GPU."
+    trial = rows('gpu_jobs')[0]['results']['graph']
+    return f'{1000 * trial["seconds a step" + kind]:.0f}'
+
+def gpu_free(steps):
+    "Seconds for 2,000 unguided texts."
+    return f'{rows("gpu_jobs")[1]["parts"][f"free {steps} ancestral"]["seconds"]:.0f}'
+
+def behind(split):
+    "The bound minus the likelihood of the autoregressive Transformer, nats a block token."
+    r = row('e2e', job=f'nll-{split}')
+    return f'{r["nats_per_block_token"] - r["autoregressive"]["nats_per_block_token"]:.3f}'
+
+def ar_size():
+    "Millions of parameters of that Transformer."
+    return f'{row("e2e", job="nll-test")["autoregressive"]["parameters"] / 1e6:.1f}'
+
 def bench():
     "The released recipe beside ours."
     r, = rows('bench')
