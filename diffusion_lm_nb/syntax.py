@@ -242,13 +242,13 @@ def classifier_for(lm): # `DiffusionLM`
         'YOUR_TEXTS --lm YOUR_MODEL --out FOLDER) and give it: --classifier FOLDER, or reader=…')
 
 # %% ../nbs/11b_syntax.ipynb #0ff5a676
-def kept_once(controls, name, make): # a list; a word; function -> a tensor
-    "What `make()` gives; kept on the first control while the same controls ask again."
+def kept_once(controls, key, make): # a list; a tuple; function -> a tensor
+    "What `make()` gives; kept on the first control while the same controls ask with this key."
     kept = vars(controls[0]).setdefault('_kept', {})
-    own, value = kept.get(name, ((), None))
+    own, value = kept.get(key, ((), None))
     if len(own) != len(controls) or any(a is not c for a, c in zip(own, controls)):
         value = make()
-        kept[name] = list(controls), value
+        kept[key] = list(controls), value
     return value
 
 # %% ../nbs/11b_syntax.ipynb #381c080f
@@ -324,9 +324,9 @@ class PartsOfSpeech(Syntactic):
         return len(self.tags), {}
     @staticmethod
     def wanted_tags(controls, N, device=None):
-        ids = controls[0].reader.tag_ids
-        def make(): return tag_numbers([c.tags for c in controls], ids, N).to(device)
-        return kept_once(controls, f'tags {N} {device}', make)
+        clf = controls[0].reader
+        def make(): return tag_numbers([c.tags for c in controls], clf.tag_ids, N).to(device)
+        return kept_once(controls, (clf, N, device), make)
     @staticmethod
     def log_likelihoods(controls, tag_odds, scores, n):
         N = tag_odds.shape[1]
@@ -363,9 +363,9 @@ class SyntaxTree(Syntactic):
         return self.n, {}
     @staticmethod
     def log_likelihoods(controls, tag_odds, scores, n):
-        labels, N = controls[0].reader.label_ids, scores.shape[1]
-        def make(): return gold_chart([c.chart for c in controls], labels, N).to(scores.device)
-        chart = kept_once(controls, f'chart {N} {scores.device}', make)
+        clf, N, dev = controls[0].reader, scores.shape[1], scores.device
+        def make(): return gold_chart([c.chart for c in controls], clf.label_ids, N).to(dev)
+        chart = kept_once(controls, (clf, N, dev), make)
         return tree_log_prob(scores, n, chart)
     def score(self, words, judge):
         "F1 of the constituents; the text is cut, or filled up with full stops, to the length."
@@ -407,7 +407,7 @@ class SyntaxSpan(Syntactic):
             fits = torch.tensor([c.fits(clf.labels) for c in controls])
             at = torch.tensor([(b, c.first, c.last) for b, c in enumerate(controls)])
             return crosses.to(dev), fits.to(dev), at.T.to(dev).unbind()
-        crosses, fits, at = kept_once(controls, f'span {N} {dev}', make)
+        crosses, fits, at = kept_once(controls, (clf, N, dev), make)
         own = scores[at].masked_fill(~fits, -math.inf).logsumexp(-1)
         held = free.masked_fill(crosses, -1e4).index_put(at, own)
         return inside(held, n) - inside(free, n)

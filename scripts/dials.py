@@ -1,6 +1,7 @@
 """Steps, grids and the dial of fresh noise, on validation seeds: rows into results/dials.json.
 
     DLM_DATA=... OMP_NUM_THREADS=1 python scripts/dials.py        # what has no row yet: 45 minutes
+    DLM_DATA=... python scripts/dials.py --texts OUT/e2e-rows.jsonl.gz   # those of `gpu.py e2e`
     python scripts/dials.py --table
 
 A row compares unguided texts of the shipped model with as many validation texts of E2E: lm-score
@@ -13,7 +14,7 @@ to the same number of 4-grams. Intervals: 1,000 bootstrap draws of the texts. Th
   the one with the lowest perplexity among those whose distinct-4 is at least .97 of people's. (A
   control costs fluency; a lower temperature buys some of it back.)
 """
-import argparse, json, math, random, time
+import argparse, gzip, json, math, random, time
 from pathlib import Path
 
 import torch
@@ -84,29 +85,40 @@ def main():
     ask = argparse.ArgumentParser(description=__doc__.splitlines()[0])
     ask.add_argument('--table', action='store_true')
     ask.add_argument('--model', default='e2e')
+    ask.add_argument('--texts', help='of the shipped weights, written elsewhere; e2e.json beside')
     ask.add_argument('--only', nargs='*', help='solver names')
     o = ask.parse_args()
     rows = json.loads(TABLE.read_text()) if TABLE.exists() else []
     if o.table: return table(rows)
     lm, judge = load_model(o.model, 'cpu'), make_judge()
     valid = [e.words for e in load_corpus('e2e', 'valid') if len(e.words) <= lm.length - 2]
+    there, source = written(o.texts) if o.texts else ({}, {})
     for setting in SETTINGS:
         solver, dial, steps, grid, temperature, below, n = setting
         key = dict(zip(KEYS, setting))
         if any(key.items() <= r.items() for r in rows) or o.only and solver not in o.only: continue
+        if o.texts and setting not in there: continue
         begun = time.monotonic()
         people = random.Random(1).sample(valid, n)
-        texts = lm.sample(n, seed=SEED, solver=solver_of(solver, dial, temperature, below, lm),
-                          steps=grid_of(grid, steps, lm, valid))
-        seconds, texts = time.monotonic() - begun, [t.split() for t in texts]
-        row = key | dict(
-            seed=SEED, **ratios(judge, texts, people), repeats=repeats(texts),
-            seconds=round(seconds, 1), hardware=hardware(), commit=commit(),
-            weights=weights(),
-            command='python scripts/dials.py')
+        texts = there.get(setting) or lm.sample(
+            n, seed=SEED, solver=solver_of(solver, dial, temperature, below, lm),
+            steps=grid_of(grid, steps, lm, valid))
+        seconds, texts = round(time.monotonic() - begun, 1), [t.split() for t in texts]
+        about = source or dict(seconds=seconds, hardware=hardware(),
+                               command='python scripts/dials.py')
+        row = key | dict(seed=SEED, **ratios(judge, texts, people), repeats=repeats(texts),
+                         commit=commit(), weights=weights(), **about)
         rows = sorted([*rows, row], key=lambda r: SETTINGS.index(tuple(r[k] for k in KEYS)))
         write_atomic(TABLE, json.dumps(rows, indent=1) + '\n')
         print(key, f'{row["lm_ratio"]:.3f} {row["distinct4_ratio"]:.3f}', flush=True)
+
+def written(path): # rows that gpu.py wrote -> {setting: texts}, and what their rows say
+    "Texts that were written elsewhere."
+    rows = map(json.loads, gzip.open(path, 'rt', encoding='utf8'))
+    found = {tuple(r['setting']): r['texts'] for r in rows if r['task'] == 'dials'}
+    device = json.loads((Path(path).parent / 'e2e.json').read_text())['device']
+    return found, dict(hardware=f'{device}, float32',
+                       command='python scripts/dials.py --texts OUT/e2e-rows.jsonl.gz')
 
 def table(rows):
     "The rows as Markdown."

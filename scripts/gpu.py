@@ -12,6 +12,7 @@ of less than 16 MB. `train` in place of `all`: the model and its curve alone. Wo
 
     python scripts/gpu.py growth --device cuda --out OUT           # seconds and bytes of a step against length, batch, width, layers, vocabulary
     python scripts/gpu.py keep bench.json                          # what dlm-bench --json printed, into results/bench.json
+    python scripts/gpu.py keep OUT/e2e.json                        # the report of a job of nine minutes, into results/gpu_jobs.json
     python scripts/gpu.py classifier --out runs/e2e-released       # a classifier of the model's size, for dlm-bench --classifier
     OMP_NUM_THREADS=1 torchrun --standalone --nproc_per_node 2 scripts/gpu.py speed results/speed.json --device cpu      # words a second; without torchrun: of one process
     torchrun --standalone --nproc_per_node 8 scripts/gpu.py sharded --preset e2e-paper --data e2e.safetensors --out runs/sharded    # FSDP
@@ -370,12 +371,23 @@ def keep(
         write_atomic(table, json.dumps(old + rows, ensure_ascii=False, indent=1) + '\n')
         say(f'{len(rows)} of {len(old + rows)} rows in {table} are new')
 
-def keep_bench(path): # what dlm-bench printed, as a row of results/bench.json: one a device
+def keep_job(report, table): # of a job of nine minutes; results/gpu_jobs.json
+    "The report without texts, behind those that are there."
+    shown = 'curve', 'bound', 'speed', 'train', 'texts', 'graph'
+    found = report['results']
+    row = {k: report[k] for k in ('job', 'device', 'torch', 'seconds', 'parts', 'command')} | dict(
+        results={k: v for k, v in found.items() if k in shown},
+        samples={k: v['seconds'] for k, v in found.items()
+                 if k not in shown and isinstance(v, dict) and {'texts', 'seconds'} <= {*v}})
+    keep(table, [row], *row)
+
+def keep_report(path): # a row of results/gpu_jobs.json, or of results/bench.json: one a device
     from measure import commit
 
     b = json.loads(Path(path).read_text())
-    if b['quick']:
-        raise BadInput(f'{path} was made with --quick; its figures mean nothing')
+    if b.get('tiny') or b.get('quick'):
+        raise BadInput(f'{path} was made with tiny sizes; its figures mean nothing')
+    if 'job' in b: return keep_job(b, TABLES / 'gpu_jobs.json')
     keep(
         TABLES / 'bench.json',
         [b | dict(commit=commit(), command='dlm-bench --json --ablation --reference')],
@@ -419,7 +431,7 @@ def judge(o): # at home: the texts of OUT judged by the shipped judges, into res
     if (Path(o.out) / 'bench.json').exists() and not json.loads(
         (Path(o.out) / 'bench.json').read_text()
     )['quick']:
-        keep_bench(Path(o.out) / 'bench.json')
+        keep_report(Path(o.out) / 'bench.json')
 
 def connect(o): # torchrun's processes -> (name of this process's device, am I the first)
     import torch.distributed as dist
@@ -600,7 +612,7 @@ def main(argv=None):
             all=everything,
             train=everything,
             judge=judge,
-            keep=lambda o: keep_bench(o.out),
+            keep=lambda o: keep_report(o.out),
             classifier=released_classifier,
             sharded=sharded,
             speed=speed,

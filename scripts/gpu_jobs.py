@@ -6,11 +6,12 @@
     python scripts/gpu.py roc      --out OUT --data roc.safetensors --items anlg.json
     python scripts/gpu.py paper    --out OUT --data e2e.safetensors # the paper's model and its way
     python scripts/gpu.py rivals   --out OUT --data e2e.safetensors # baselines of the model's size
-    python scripts/gpu.py sweep    --out OUT --model FOLDER --targets sweep.json # strengths
+    python scripts/gpu.py sweep    --out OUT --targets sweep.json   # strengths of guidance
 
 `--data` is what `dlm-pack e2e-labelled --out e2e.safetensors` wrote (`dlm-pack roc` for roc).
 OUT holds NAME.json, which says of each part how long it took, or why it failed or was left out;
 NAME-rows.jsonl.gz with all texts; and a tar file of each model below 16 MB in half precision.
+sweep.json is what `scripts/sweep.py --write 100 sweep.json` wrote; `--model` names other weights.
 `--seconds` is the limit of a job (560; smoke 60), `--tiny` shows on a CPU that all of it runs.
 """
 import copy, gzip, io, json, sys, tarfile, time, traceback
@@ -56,7 +57,8 @@ class Job:
         for folder in (self.out, self.work): folder.mkdir(parents=True, exist_ok=True)
         name = torch.cuda.get_device_name(0) if self.gpu else 'cpu'
         self.report = dict(job=o.what, device=name, torch=torch.__version__, tiny=o.tiny,
-                           seconds=0.0, parts={}, results={})
+                           command='python scripts/gpu.py ' + ' '.join(sys.argv[1:]), seconds=0.0,
+                           parts={}, results={})
     def left(self):
         "Seconds that the job still has."
         return self.seconds - (time.monotonic() - self.start)
@@ -164,7 +166,10 @@ def first_estimate(lm, xt, t, m, gen): # as in `DiffusionLM.loss`
     with without_dropout(lm.net): return lm.predict(xs, s, m)[1]
 
 def late_loss(lm, ids, mask, gen, twice): # twice: self-conditioning in this step?
-    "`DiffusionLM.loss` with `first_estimate`: nats a token."
+    """`DiffusionLM.loss` with `first_estimate`: nats a token. It differs in two more things: the
+    batch is whole (no shards), and the order of the times is sorted, since whether a graph can
+    record `randperm` has not been tried.
+    """
     B, dev = len(ids), ids.device
     even = (torch.rand(1, generator=gen, device=dev) + torch.arange(B, device=dev) / B) % 1
     order = torch.rand(B, generator=gen, device=dev).argsort()
@@ -344,7 +349,9 @@ class Shipped:
         line = f'step {run.step}: {r["nats_per_block_token"]:.4f}, loss {loss:.4f}'
         print(line, f'{self.job.left():.0f} s left', flush=True)
     def learn(self, seconds, first=800, rest=90): # rest: seconds that are left for what follows
-        "Train for so many seconds: the number of steps is settled after the first, if not given."
+        """Train for so many seconds: the number of steps is settled after the first, if not given,
+        by a hundred steps in which no graph was recorded.
+        """
         job, p = self.job, replace(self.p, steps=job_steps(self.job, self.p) or 10 ** 9)
         if self.few: first, p = 10, self.p
         looks = 6 if job.o.start else 12
@@ -354,9 +361,11 @@ class Shipped:
         if job.o.start: self.measure(run, 0.)
         begun, trained = finished(job.device), 0.
         while run.step < first: run()
-        middle, n = finished(job.device), 2 if self.few else 100
-        for _ in range(n): run()
-        rate = (finished(job.device) - middle) / n
+        n, known = 2 if self.few else 100, None
+        while known != len(run.graphs):
+            middle, known = finished(job.device), len(run.graphs)
+            for _ in range(n): run()
+            rate = (finished(job.device) - middle) / n
         settled = run.step + int((seconds - (time.perf_counter() - begun) - 18) / rate)
         steps = settled if p.steps == 10 ** 9 else p.steps
         run.preset = replace(p, steps=steps)
@@ -538,7 +547,8 @@ def roc(job):
         words = [e.words for e in texts_of(job, 'valid') if len(e.words) <= 62]
         return likelihood(made['model'], words, 4 if few else 32, limit=8 if few else 500, seed=1)
     def gaps():
-        infill_texts(o.items, 2 if few else 10, str(job.work / 'anlg.jsonl'), steps=4 if few else 50,
+        infill_texts(o.items, 2 if few else 10, str(job.work / 'anlg.jsonl'),
+                     steps=4 if few else 50,
                      model=str(job.work / 'model'), seed=o.seed, limit=2 if few else 500,
                      batch_size=8 if few else 512, device=job.device)
     job.part('train', learn)

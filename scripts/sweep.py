@@ -2,6 +2,8 @@
 
     DLM_DATA=... OMP_NUM_THREADS=1 python scripts/sweep.py [TASK ...]     # 20 minutes
     DLM_DATA=... OMP_NUM_THREADS=1 python scripts/sweep.py --again [TASK ...] # the second round
+    DLM_DATA=... python scripts/sweep.py --write N FILE   # targets of a third round, for a GPU
+    DLM_DATA=... python scripts/sweep.py --judge OUT/sweep-rows.jsonl.gz # its texts, as rows
     python scripts/sweep.py --best
 
 Targets are other texts of E2E's valid split than those of the protocol, as the *labeller* reads
@@ -12,7 +14,7 @@ settings each, all with 50 steps. The three that are best by the rule go on to a
 twenty other targets, which decides. Particles: four, with the settings of the package. More steps:
 what else costs about as much. --best says which setting the rule gives for each task and method.
 """
-import json, random, sys, time
+import gzip, json, random, sys, time
 from functools import cache
 from pathlib import Path
 from measure import commit, hardware, weights
@@ -48,7 +50,7 @@ def labeller(): return make_judge('labeller')
 @cache
 def valid(): return load_corpus('e2e', 'valid')
 
-def targets(task, n=TARGETS, again=False): # -> n targets of a round, their sentences
+def targets(task, n=TARGETS, again=0): # -> n targets of a round, their sentences
     used = {
         t['example'] for t, _ in read_targets(shipped_targets(task), task) if isinstance(t, dict)
     }
@@ -60,9 +62,9 @@ def targets(task, n=TARGETS, again=False): # -> n targets of a round, their sent
         random.Random(f'sweep {task}'),
         [],
     )
-    if again:                                              # none of the first round
-        pool = sorted({*pool} - {*rng.sample(pool, TARGETS)})
-        rng = random.Random(f'sweep {task} again')
+    for k, size in enumerate((TARGETS, AGAIN)[:again]):    # none of the rounds before
+        pool = sorted({*pool} - {*rng.sample(pool, size)})
+        rng = random.Random(f'sweep {task}' + ' again' * (k + 1))
     picks = rng.sample(pool, n)
     for i in picks:
         e, t = valid()[i], {}
@@ -156,6 +158,32 @@ def main(*tasks):
                 print({k: round(v, 3) if isinstance(v, float) else v for k, v in row.items()
                        if k not in ('hardware', 'commit', 'command')}, flush=True)
 
+def write(n, file): # how many a task; where
+    "The targets of a third round with their sentences, as `gpu.py sweep` reads them."
+    asked = {t: [dict(target=w, sentence=s) for w, s in zip(*targets(t, int(n), 2))]
+             for t in ('pos', 'tree', 'spans', 'semantic')}
+    write_atomic(Path(file), json.dumps(asked, ensure_ascii=False))
+
+def judge(file): # what `gpu.py sweep` wrote
+    "Its texts as rows of the third round."
+    piles, report = {}, json.loads((Path(file).parent / 'sweep.json').read_text())
+    for r in map(json.loads, gzip.open(file, 'rt', encoding='utf8')):
+        key = r['task'], r['method'], json.dumps(r['setting'])
+        piles.setdefault(key, []).append(r)
+    rows = [dict(
+        task=task, method=method, setting=json.loads(setting), round=3,
+        **scored(task, *([r[k] for r in pile] for k in ('target', 'sentence', 'texts'))),
+        seconds_per_50=pile[0]['seconds'] / sum(len(r['texts']) for r in pile) * 50,
+        n_targets=len(pile), n_samples=len(pile[0]['texts']),
+        hardware=report['device'], commit=commit(), weights=weights(),
+        command='python scripts/sweep.py --judge OUT/sweep-rows.jsonl.gz')
+        for (task, method, setting), pile in piles.items()]
+    old = [r for r in read() if not any(
+        all(r[k] == new[k] for k in ('task', 'method', 'setting', 'round')) for new in rows)]
+    write_atomic(TABLE, json.dumps(old + rows, ensure_ascii=False, indent=1) + '\n')
+    for r in rows: print(r['task'], r['method'], r['setting'],
+                         f'{r["success"]:.3f} at {r["lm_ratio"]:.2f}')
+
 def best():
     "Print the setting of each task and method."
     by = {}
@@ -164,4 +192,6 @@ def best():
         r = chosen(own)
         print(*key, r['setting'], f'{r["success"]:.3f} at {r["lm_ratio"]:.2f}')
 
-if __name__ == '__main__': best() if sys.argv[1:] == ['--best'] else main(*sys.argv[1:])
+if __name__ == '__main__':
+    what = {'--best': best, '--write': write, '--judge': judge}.get((sys.argv + [''])[1])
+    what(*sys.argv[2:]) if what else main(*sys.argv[1:])

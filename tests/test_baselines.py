@@ -666,9 +666,10 @@ def test_rounds_of_a_sweep_share_no_target(monkeypatch):
     "As many as are asked for; the second round has others; the baselines' are those of the first."
     monkeypatch.syspath_prepend(str(Path(__file__).parents[1] / 'scripts'))
     import baselines, sweep
-    first, again = (sweep.targets('pos', n, late)[1] for n, late in ((10, False), (20, True)))
-    assert (len(first), len(again)) == (10, 20)
-    assert not {tuple(w) for w in first} & {tuple(w) for w in again}
+    first, again, third = (sweep.targets('pos', n, k)[1] for k, n in enumerate((10, 20, 30)))
+    assert (len(first), len(again), len(third)) == (10, 20, 30)
+    one, two, three = ({tuple(w) for w in pile} for pile in (first, again, third))
+    assert not one & two and not (one | two) & three
     seen = []
     def targets(*args):
         seen.append(sweep.targets(*args))

@@ -33,6 +33,10 @@ def test_no_figure_of_ours_is_written_by_hand():
     assert {*found} <= {*BY_HAND}
 
 
+def test_rows_of_other_weights_have_a_dagger():
+    mine = dict(weights=readme.shipped_weights())
+    assert readme.old(mine) == '' and readme.old({}) == readme.old(dict(weights='0')) == ' †'
+
 # ---- the prose of the chapters
 
 FIGURE = re.compile(r'(?<![\w.,§])\d*\.\d+(?!\w|\.\d)|(?<![\w.,])\d+ %')

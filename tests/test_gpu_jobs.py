@@ -1,14 +1,15 @@
 "The jobs of scripts/gpu.py, each run to its end on a CPU with tiny sizes."
-import json, os, subprocess, sys
+import json, os, runpy, subprocess, sys
 from pathlib import Path
-import pytest
+import pytest, torch
 
 repo = Path(__file__).parents[1]
 JOBS = {'smoke': {'fit', 'semantic', 'spans', 'likelihood', 'save'},
         'e2e': {'train', 'weights', 'bound', 'free 50 ancestral', 'free 500 ancestral'},
         'protocol': {'free', 'pos', 'length'}, 'roc': {'train', 'bound', 'gaps', 'weights'},
         'paper': {'train', 'semantic classifier', 'syntax classifier', 'semantic'},
-        'rivals': {'grammar-gpt', 'grammar-bert'}}
+        'rivals': {'grammar-gpt', 'grammar-bert'},
+        'sweep': {"pos diffusion {'size': 0.5, 'inner': 1, 'steps': 50}"}}
 
 def job(name, out, *more): # -> the exit code, and the report
     env = os.environ | dict(OMP_NUM_THREADS='1')
@@ -24,13 +25,17 @@ def test_job_runs_to_its_end(name, tmp_path):
     if name == 'roc':
         (tmp_path / 'gaps.jsonl').write_text('{"left": "The Eagle is a", "right": "."}\n')
         more = ['--items', tmp_path / 'gaps.jsonl']
+    if name == 'sweep':
+        said = dict(target=dict(pos=['DET', 'NOUN']), sentence=['The', 'pub'])
+        (tmp_path / 'asked.json').write_text(json.dumps(dict(pos=[said, said])))
+        more = ['--targets', tmp_path / 'asked.json']
     done, report = job(name, tmp_path, *more)
     assert done.returncode == 0, done.stdout[-2000:] + done.stderr[-2000:]
     clean = {k for k, v in report['parts'].items() if set(v) == {'seconds'}}
     assert clean >= JOBS[name], report['parts']
     home = [p for p in tmp_path.iterdir() if p.is_file()]
-    assert len(home) <= 9 and all(p.stat().st_size < 16 * 2 ** 20 for p in home)
-    if name in ('e2e', 'protocol', 'roc', 'paper'):
+    assert len(home) <= 10 and all(p.stat().st_size < 16 * 2 ** 20 for p in home)
+    if name in ('e2e', 'protocol', 'roc', 'paper', 'sweep'):
         assert (tmp_path / f'{name}-rows.jsonl.gz').stat().st_size > 100
 
 def test_a_job_without_time_says_what_it_left_out(tmp_path):
@@ -42,3 +47,36 @@ def test_a_part_that_fails_is_named_and_the_rest_goes_on(tmp_path):
     done, report = job('roc', tmp_path, '--items', tmp_path / 'none.jsonl')
     assert done.returncode == 1 and 'failed: gaps' in done.stdout
     assert 'failed' in report['parts']['gaps'] and set(report['parts']['weights']) == {'seconds'}
+
+def test_the_first_estimate_is_from_a_latent_of_its_time(monkeypatch):
+    "x_s given x_t has the mean and the variance of q(x_s | w); half of the rows are not moved."
+    monkeypatch.syspath_prepend(str(repo / 'scripts'))
+    from diffusion_lm_nb.denoiser import DiffusionLM
+    import gpu_jobs
+    lm, seen = DiffusionLM.from_pretrained('grammar'), []
+    monkeypatch.setattr(lm, 'predict', lambda x, s, m: (None, seen.append((x, s))))
+    gen, rows = torch.Generator().manual_seed(0), 4000
+    t = torch.full((rows, 3), .5)
+    t[:, 1], t[:, 2] = 0., 1.                              # a word that is given, and pure noise
+    x0 = lm.emb(torch.full((rows, 3), 7))
+    xt = gpu_jobs.q_sample(x0, t, lm.schedule, torch.randn(x0.shape, generator=gen))
+    gpu_jobs.first_estimate(lm, xt, t, None, gen)
+    (x, s), = seen
+    assert torch.equal(s[:, 1:], t[:, 1:]) and torch.equal(x[:, 1:], xt[:, 1:])
+    moved = s[:, 0] > t[:, 0]
+    assert .45 < moved.float().mean() < .55 and s[:, 0].max() <= .5 + gpu_jobs.LATER
+    assert torch.allclose(x[~moved, 0], xt[~moved, 0], atol=1e-6) # some x stay as they are
+    a, σ = lm.schedule.coefs(s)
+    z = ((x - a * x0) / σ)[moved, 0]
+    assert z.mean().abs() < .02 and abs(z.var() - 1) < .03
+    apart = ((xt - lm.schedule.coefs(t)[0] * x0) / lm.schedule.coefs(t)[1])[moved, 0]
+    assert 0 < 1 - (z * apart).mean() < .5                 # new noise, beside the old
+
+def test_a_report_becomes_a_row(tmp_path):
+    gpu = runpy.run_path(str(repo / 'scripts/gpu.py'), run_name='gpu')
+    done, report = job('smoke', tmp_path, '--only', 'graph,sample')
+    assert '--only' in report['command'] and {*report['parts']} == {'graph', 'sample'}
+    for _ in range(2): gpu['keep_job'](report, tmp_path / 'rows.json') # once is enough
+    row, = json.loads((tmp_path / 'rows.json').read_text())
+    assert row['samples'].keys() == {'sample'} and row['results'].keys() == {'graph'}
+    with pytest.raises(gpu['BadInput'], match='tiny'): gpu['keep_report'](tmp_path / 'smoke.json')

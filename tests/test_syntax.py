@@ -734,3 +734,16 @@ def test_a_chain_of_labels_asks_for_all_of_them():
     words = ['the', 'pub']
     assert span.score(words, Reads('(S (NP (DET the) (NOUN pub)))')) == 1
     assert span.score(words, Reads('(NP (DET the) (NOUN pub))')) == 0
+
+def test_targets_as_tensors_are_made_once_a_batch_and_classifier(lm, reader):
+    from diffusion_lm_nb.syntax import kept_once
+    controls, made = [PartsOfSpeech('DET NOUN').bind(lm), PartsOfSpeech('NOUN').bind(lm)], []
+    def make(): return made.append(0) or len(made)
+    assert [kept_once(controls, 'a', make) for _ in range(3)] == [1, 1, 1]
+    assert kept_once(controls, 'b', make) == 2 and kept_once(controls[:1], 'a', make) == 3
+    assert kept_once([controls[0], PartsOfSpeech('DET')], 'a', make) == 4
+    asked = PartsOfSpeech.wanted_tags(controls, 2)
+    other = SyntaxClassifier(UPOS[::-1], reader.labels, len(lm.vocab), lm.dim, width=16, layers=1)
+    for c in controls: c.reader = other
+    again = PartsOfSpeech.wanted_tags(controls, 2)
+    assert torch.equal(again[asked >= 0], len(UPOS) - 1 - asked[asked >= 0])
