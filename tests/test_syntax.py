@@ -740,8 +740,8 @@ def test_targets_as_tensors_are_made_once_a_batch_and_classifier(lm, reader):
     controls, made = [PartsOfSpeech('DET NOUN').bind(lm), PartsOfSpeech('NOUN').bind(lm)], []
     def make(): return made.append(0) or len(made)
     assert [kept_once(controls, 'a', make) for _ in range(3)] == [1, 1, 1]
-    assert kept_once(controls, 'b', make) == 2 and kept_once(controls[:1], 'a', make) == 3
-    assert kept_once([controls[0], PartsOfSpeech('DET')], 'a', make) == 4
+    assert kept_once([controls[0], PartsOfSpeech('DET')], 'a', make) == 2
+    assert kept_once(controls, 'b', make) == 3 and kept_once(controls[:1], 'a', make) == 4
     asked = PartsOfSpeech.wanted_tags(controls, 2)
     other = SyntaxClassifier(UPOS[::-1], reader.labels, len(lm.vocab), lm.dim, width=16, layers=1)
     for c in controls: c.reader = other
