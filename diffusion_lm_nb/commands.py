@@ -40,6 +40,8 @@ from .fine_tuning import FineTuned, FT, FTPoE, labelled_corpus
 from .prefix_classifiers import FUDGE, PrefixClassifier
 from .plug_and_play import BASELINE_KINDS, BASELINE_PRESETS, CodeLM, GeDi, PPLM
 from .plug_and_play import XLMWriter
+from .constrained_decoding import CtrlG, GridBeam, HMM
+from .constrained_decoding import HMM_KINDS, HMM_PRESETS
 from .infilling import ARWriter, ByModel, frequent_words, hidden_words, infill_by
 from .infilling import INFILL_KINDS, INFILL_METHODS, INFILL_PRESETS, LeftWriter
 from .gradient_decoding import Cold, Delorean
@@ -82,12 +84,12 @@ def plot_log(log, # rows of `fit`
 # %% ../nbs/H_commands.ipynb #8bb82bd4
 KINDS = (
     MODEL_KINDS | CONTROL_KINDS | SYNTAX_KINDS | READER_KINDS | LM_KINDS | BART_KINDS
-    | BASELINE_KINDS | INFILL_KINDS
+    | BASELINE_KINDS | HMM_KINDS | INFILL_KINDS
 )
 
 PRESETS = (
     MODEL_PRESETS | CONTROL_PRESETS | SYNTAX_PRESETS | ORACLE_PRESETS | LM_PRESETS
-    | BART_PRESETS | BASELINE_PRESETS | INFILL_PRESETS
+    | BART_PRESETS | BASELINE_PRESETS | HMM_PRESETS | INFILL_PRESETS
 )
 
 # %% ../nbs/H_commands.ipynb #0047220a
@@ -333,6 +335,17 @@ MAKERS = {
     ),
     'pplm': (PPLM, lambda get, task: dict(lm=get(ARTransformer, 'ar'))),
     'xlm': (XLMWriter, lambda get, task: dict(lm=get(XLM, 'xlm'))),
+    'grid-beam': (GridBeam, lambda get, task: dict(lm=get(ARTransformer, 'ar-matched'))),
+    'ctrl-g': (
+        CtrlG,
+        lambda get, task: dict(lm=get(ARTransformer, 'ar-matched', False), hmm=get(HMM, 'hmm')),
+    ),
+    'ctrl-g-search': (
+        CtrlG,
+        lambda get, task: dict(
+            lm=get(ARTransformer, 'ar-matched', False), hmm=get(HMM, 'hmm'), beam=4
+        ),
+    ),
     'ar-left': (LeftWriter, lambda get, task: dict(lm=get(ARTransformer, 'ar'))),
     'ar': (ARWriter, lambda get, task: dict(lm=get(FineTuned, 'infill-ar'))),
     'bert': (ByModel, lambda get, task: dict(model=get(BERT, 'bert'))),

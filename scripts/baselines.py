@@ -60,6 +60,9 @@ GRIDS = { # method: (tasks, settings); dict() is the authors' setting
         ],
     ),
     'xlm': (('semantic',), [dict(), dict(order='left')]),
+    'grid-beam': (('semantic', 'length'), [dict(beam=b) for b in (4, 1, 16)]),
+    'ctrl-g': (('semantic', 'length'), [dict()]), # nothing to choose
+    'ctrl-g-search': (('semantic', 'length'), [dict(beam=b) for b in (4, 1, 16)]),
     'ar-left': (('infill',), [dict()]),
     'ar': (('infill',), [dict()]),
     'bert': (('infill',), [dict(), dict(order='left')]),
