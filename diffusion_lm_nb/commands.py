@@ -368,6 +368,8 @@ TUNED = {
     ('fudge', 'semantic+pos'): _MILD,
     ('gedi', 'semantic'): dict(weight=8.0, target=0.95),
     ('pplm', 'semantic'): dict(step=0.1, kl=0.1),
+    ('grid-beam', 'length'): dict(beam=16),
+    ('ctrl-g-search', 'semantic'): dict(beam=1),
     ('bart', 'infill'): dict(tries=20),
     ('delorean', 'infill'): dict(step=3e-3, mix=0.5),
     ('cold', 'infill'): dict(iterations=300, top=5),

@@ -357,6 +357,7 @@ class Step:
     x0: torch.Tensor    # x̂_0, (length, dim), after control
     text: str           # the likeliest words now
     p: torch.Tensor = None # their probabilities, (length,)
+    likely: list = None # for each word of the text: its five likeliest words, (word, p)
 
 # %% ../nbs/07b_sampling.ipynb #556f864d
 @patch
@@ -381,10 +382,12 @@ def trajectory(
     (L, _, batch), = self.buckets([r], batch_size)
     n = len(r.known)
     for t, x, logp, x̂0 in self.sampling_loop(batch, L, steps, solver, clamp, guidance, guide):
-        p, ids = logp[0, :n].exp().max(-1)
-        text = ' '.join(self.to_words(ids.cpu(), r))
+        p, ids = (u.cpu() for u in logp[0, :n].exp().topk(min(5, logp.shape[-1])))
+        text = ' '.join(self.to_words(ids[:, 0], r))
+        likely = [[(self.vocab.words[w], q) for w, q in zip(*row)]
+                  for row in zip(ids[1:-1].tolist(), p[1:-1].tolist())]
         estimate = (x if x̂0 is None else x̂0)[0, :n].cpu()
-        yield Step(float(t), x[0, :n].cpu(), estimate, text, p.cpu())
+        yield Step(float(t), x[0, :n].cpu(), estimate, text, p[:, 0], likely)
 
 # %% ../nbs/07b_sampling.ipynb #93d5b6ff
 def load_model(model, # shipped name, folder or Hub id
