@@ -1,17 +1,20 @@
-"""README.md from docs/README.in.md: every figure that we measured comes from a row of results/.
+"""README.md and docs/results.md from their templates: every figure that we measured comes from a row
+of results/.
 
-    python scripts/readme.py           # writes README.md
-    python scripts/readme.py --check   # exit code 1 if README.md is another
+    python scripts/readme.py           # writes both
+    python scripts/readme.py --check   # exit code 1 if one of them is another
 
-In the template {{expression}} stands for a value; the functions below are what it may call. A test
-holds README.md against the rows, and looks for figures in the template that are written by hand.
+In a template {{expression}} stands for a value; the functions below are what it may call. A test
+holds the pages against the rows, and looks for figures in the templates that are written by hand.
 """
 import hashlib, json, re, sys
 from pathlib import Path
 from diffusion_lm_nb.metrics import bootstrap
 
 HERE = Path(__file__).parents[1]
-TEMPLATE, README = HERE / 'docs/README.in.md', HERE / 'README.md'
+PAGES = { # template: page
+    HERE / 'docs/README.in.md': HERE / 'README.md',
+    HERE / 'docs/results.in.md': HERE / 'docs/results.md'}
 KINDS = dict(pos='PartsOfSpeech', spans='SyntaxSpan', semantic='SemanticContent')
 TASKS = {
     'semantic': 'semantic content (without the values yes and no)', 'pos': 'parts of speech',
@@ -24,7 +27,8 @@ PAPER = {'semantic': '81.2 %', 'pos': '90.0 %', 'tree': '86.0', 'spans': '93.8 %
 METHODS = {
     'diffusion': 'diffusion, our way', 'diffusion-classifier': 'diffusion, the paper’s way',
     'ft-search': 'FT-search', 'ft-sample': 'FT-sample', 'fudge': 'FUDGE', 'gedi': 'GeDi',
-    'xlm': 'XLM', 'pplm': 'PPLM', 'ft-poe': 'FT-PoE'}
+    'xlm': 'XLM', 'pplm': 'PPLM', 'ft-poe': 'FT-PoE', 'grid-beam': 'grid beam search',
+    'ctrl-g': 'Ctrl-G', 'ctrl-g-search': 'Ctrl-G, search'}
 
 
 def rows(file):
@@ -276,16 +280,58 @@ def bench():
           f' {m["guided_faithful"]:.0f} MB',
           f'{m["train_ours"]:.0f}; {m["guided_ours"]:.0f} MB', '']])
 
-def rendered():
-    "The text of README.md."
-    text = TEMPLATE.read_text()
-    return re.sub(r'\{\{(.+?)\}\}', lambda m: str(eval(m[1], globals())), text)
+def size(preset):
+    "Millions of parameters of a model that `dlm-train` makes from this preset."
+    from diffusion_lm_nb.commands import PRESETS
+    from diffusion_lm_nb.fine_tuning import FineTuned, MARKS
+    from diffusion_lm_nb.training import ARTransformer
+    words = json.loads((HERE / 'diffusion_lm_nb/weights/e2e/config.json').read_text())['words']
+    args = PRESETS[preset].model
+    model = (FineTuned(words + MARKS, writable=len(words), **args) if 'task' in args
+             else ARTransformer(words, **args))
+    return f'{sum(p.numel() for p in model.parameters()) / 1e6:.1f}'
+
+def ancestral_ratio():
+    "Perplexity of free texts by η = 1 in 50 steps, over people's."
+    found = row('dials', solver='ddim', dial=1., steps=50, grid='even', temperature=1.)
+    return f'{found["lm_ratio"]:.2f}'
+
+def cell(r):
+    "Success and its interval; perplexity, variety and seconds below."
+    if r is None: return '–'
+    low, high = r['interval']
+    unit = '' if r['task'] == 'tree' else ' %'
+    return (f'{pct(r["success"])}{unit} ({pct(low, 0)}–{pct(high, 0)})<br>'
+            f'{r["lm_score"] / people():.2f} · {r["distinct4"] / free()["distinct4"]:.2f} ·'
+            f' {r["seconds_per_50"]:.0f} s')
+
+def small_table():
+    "Six tasks by four methods."
+    names = ['diffusion', 'diffusion-classifier', 'ft-search', 'ctrl-g']
+    lines = []
+    for task in ('semantic', 'pos', 'tree', 'spans', 'length'):
+        name = TASKS[task].split(' (')[0]
+        found = [row('baselines', task=task, method=m) for m in names]
+        lines.append([name, *map(cell, found)])
+    gap = {m: row('gaps', method=m) for m in ('diffusion', 'ar', 'ar-left')}
+    ours, ar, left = (f'{gap[m]["rouge_l"]:.1f}' for m in gap)
+    lines.append(['infilling, ROUGE-L', ours, '–', f'{ar} (AR infilling)', f'{left} (left only)'])
+    return table(['', 'ours', 'the paper’s way', 'FT-search', 'constrained AR (Ctrl-G)'], lines)
+
+def rendered(template):
+    "The text of a page; in docs/ its links lead one folder up."
+    text = template.read_text()
+    text = re.sub(r'\{\{(.+?)\}\}', lambda m: str(eval(m[1], globals())), text)
+    if PAGES[template].parent == HERE: return text
+    return re.sub(r'\]\((?!https?:|#)', '](../', text)
 
 def main():
-    text = rendered()
-    if '--check' in sys.argv:
-        if text != README.read_text():
-            sys.exit('README.md differs from the rows of results/: python scripts/readme.py')
-    else: README.write_text(text)
+    for template, page in PAGES.items():
+        text = rendered(template)
+        if '--check' in sys.argv:
+            if text != page.read_text():
+                sys.exit(f'{page.name} differs from the rows of results/:'
+                         ' python scripts/readme.py')
+        else: page.write_text(text)
 
 if __name__ == '__main__': main()

@@ -476,6 +476,9 @@ def test_every_method_says_what_it_can():
         'gedi',
         'ft-poe',
         'xlm',
+        'grid-beam',
+        'ctrl-g',
+        'ctrl-g-search',
     } and plain(INFILLERS) == {'ar-left', 'ar', 'bert', 'bart', 'cold', 'delorean'}
     can = {
         m: [t for t in tasks if cls.reason(t) is None] for m, (cls, _) in MAKERS.items()
@@ -486,6 +489,7 @@ def test_every_method_says_what_it_can():
         and can['ft-poe'] == tasks[5:7]
         and can['gedi'] == can['pplm'] == ['semantic']
         and can['cold'] == ['infill']
+        and can['grid-beam'] == can['ctrl-g'] == ['semantic', 'length']
     )
     for m, (cls, _) in MAKERS.items():
         for t in tasks:

@@ -1,4 +1,4 @@
-"Figures in README.md come from rows of results/, and none of ours is written by hand."
+"Figures in README.md and docs/results.md come from rows of results/, none of ours by hand."
 import json, re, sys
 from pathlib import Path
 import pytest
@@ -7,15 +7,19 @@ HERE = Path(__file__).parents[1]
 sys.path.insert(0, str(HERE / 'scripts'))
 import readme
 
-def test_readme_says_what_the_rows_say():
-    assert readme.rendered() == readme.README.read_text()
+PAGES = pytest.mark.parametrize('template', readme.PAGES, ids=lambda p: p.name)
 
-def test_a_changed_row_is_noticed(monkeypatch):
+@PAGES
+def test_a_page_says_what_the_rows_say(template):
+    assert readme.rendered(template) == readme.PAGES[template].read_text()
+
+@PAGES
+def test_a_changed_row_is_noticed(monkeypatch, template):
     rows = readme.rows
     def changed(file):
         return [r | dict(success=.5) if r.get('task') == 'pos' else r for r in rows(file)]
     monkeypatch.setattr(readme, 'rows', changed)
-    assert readme.rendered() != readme.README.read_text()
+    assert readme.rendered(template) != readme.PAGES[template].read_text()
 
 # figures that no row can hold, and why
 BY_HAND = {
@@ -25,9 +29,13 @@ BY_HAND = {
     '5.3': 'millions of parameters of earlier models',
 }
 
-def test_no_figure_of_ours_is_written_by_hand():
-    text = readme.TEMPLATE.read_text()
-    text = text[text.index('## Results'):text.index('## The chapters')]
+@PAGES
+def test_no_figure_of_ours_is_written_by_hand(template):
+    text = template.read_text()
+    if template.name.startswith('README'):
+        text = text[text.index('## Results'):text.index('## The chapters')]
+    else:
+        text = text[:text.index('## What is comparable')]
     text = re.sub(r'\{\{.+?\}\}', '', text)
     found = re.findall(r'\d+(?:\.\d+)? %|\d+\.\d+', text)
     assert {*found} <= {*BY_HAND}

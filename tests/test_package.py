@@ -109,15 +109,18 @@ def test_public_names_are_documented():
                 ]
     assert not bare, f'no docstring: {", ".join(bare)}'
 
-def test_readme_names_what_there_is():
-    text = re.sub(r'<!--.*?-->', '', (repo / 'README.md').read_text(encoding='utf8'), flags=re.S)
+PAGES = ['README.md', 'docs/results.md', 'docs/using.md']
+
+@pytest.mark.parametrize('page', PAGES)
+def test_a_page_names_what_there_is(page):
+    text = re.sub(r'<!--.*?-->', '', (repo / page).read_text(encoding='utf8'), flags=re.S)
     for m, name in set(re.findall(r'`(\w+)\.(\w+)`', text)):
         if m not in modules:
             continue
         obj = getattr(importlib.import_module(f'diffusion_lm_nb.{m}'), name, None)
-        assert obj is not None, f'README names {m}.{name}, which is not there'
+        assert obj is not None, f'{page} names {m}.{name}, which is not there'
     for path in re.findall(r'\]\((?!https?:|#)([^)#\s]+)', text):
-        assert (repo / path).exists(), f'README links to {path}, which is not there'
+        assert ((repo / page).parent / path).exists(), f'{page} links to {path}, which is not there'
 
 # -- it installs and imports anywhere
 
