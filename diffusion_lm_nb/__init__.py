@@ -12,5 +12,6 @@ from .controls import SemanticContent, Length
 from .gaps import Infill
 from .syntax import PartsOfSpeech, SyntaxTree, SyntaxSpan
 from .oracles import Tagger, Parser
+from .further import Regex
 
 syntax.Syntactic.make_judge = staticmethod(teacher.make_judge)  # who answers `check`
