@@ -49,11 +49,12 @@ BODY = '''
 <p id="said" aria-live="polite">Point at a word, or reach it with the tab key.</p>
 '''
 
-# %% ../nbs/Fb_animation.ipynb #5414152c
+# %% ../nbs/Fb_animation.ipynb #22de6e8c
 SCRIPT = '''
 const data = JSON.parse(document.getElementById("data").textContent);
 const find = id => document.getElementById(id), at = find("at"), last = data.t.length - 1;
-let timer = null;
+let timer = null, chosen = null;
+const tell = () => { if (chosen) find("said").textContent = chosen.getAttribute("aria-label") };
 const cells = data.runs.map((run, k) => {
   const head = document.createElement("h2"), list = document.createElement("ol");
   head.textContent = data.names[k]; list.className = "run"; list.tabIndex = -1;
@@ -64,14 +65,14 @@ const cells = data.runs.map((run, k) => {
     const widest = Math.max(...run.map(row => [...row[i][0]].length));
     li.style.width = widest + "ch"; li.tabIndex = 0;
     li.append(word, document.createElement("i")); list.append(li);
-    const tell = () => { find("said").textContent = li.getAttribute("aria-label") };
-    li.addEventListener("mouseenter", tell); li.addEventListener("focus", tell);
+    const choose = () => { chosen = li; tell() };
+    li.addEventListener("mouseenter", choose); li.addEventListener("focus", choose);
     return li;
   });
 });
 '''
 
-# %% ../nbs/Fb_animation.ipynb #d4b61bdd
+# %% ../nbs/Fb_animation.ipynb #0c8785b4
 MOTION = '''
 function draw() {
   const step = +at.value, time = "t = " + data.t[step].toFixed(2);
@@ -82,10 +83,11 @@ function draw() {
     const li = cells[k][i], grey = Math.round(118 * (1 - sure / 100));
     li.firstChild.textContent = word;
     li.firstChild.style.color = `rgb(${grey},${grey},${grey})`;
-    li.lastChild.style.width = sure + "%";
+    li.lastChild.style.width = [...word].length * sure / 100 + "ch";
     const rest = others.map(([w, p]) => `${w} ${p} %`).join(", ");
     li.setAttribute("aria-label", `${word} ${sure} %` + (rest ? "; else " + rest : ""));
   }));
+  tell();
 }
 function stop() { clearInterval(timer); timer = null; find("play").textContent = "Play" }
 function tick() { if (+at.value >= last) return stop(); at.value = +at.value + 1; draw() }
@@ -130,7 +132,7 @@ class Animation:
                 f'srcdoc="{source}"></iframe>')
     def __repr__(self): return '\n'.join(self.texts)
 
-# %% ../nbs/Fb_animation.ipynb #7a533de5
+# %% ../nbs/Fb_animation.ipynb #57d03fef
 def show(
     *runs, # each a list of `Step`, as `lm.trajectory` yields them
     names=None, # a title for each run
@@ -144,10 +146,16 @@ def show(
         raise BadInput('the trajectories have different numbers of steps; give all the same steps=')
     if len(names) != len(runs):
         raise BadInput(f'{len(names)} names for {len(runs)} trajectories')
+    if any(len({len(step.text.split()) for step in run}) > 1 for run in runs):
+        raise BadInput('a text changes its number of words on the way; give n_words= to trajectory')
     return Animation(runs, list(names))
 
-# %% ../nbs/Fb_animation.ipynb #7086139b
-def column_places(run, widest, wide=7): # rows of a run; pixels of a line; of a letter
+# %% ../nbs/Fb_animation.ipynb #4d73e4cb
+def column_places(
+    run, # its rows, one a step
+    widest, # pixels of a line
+    wide=7, # pixels of a letter
+):
     "For each word, (x, line): the columns of the page, broken into lines."
     places, x, line = [], 0, 0
     for i in range(len(run[0])):
@@ -191,14 +199,13 @@ def write_gif(data, file, every=2, pause=120): # as in `page`; open file; steps;
     images[0].save(file, 'gif', save_all=True, append_images=images[1:], loop=0, optimize=True,
                    duration=[pause] * (len(steps) - 1) + [3000])
 
-# %% ../nbs/Fb_animation.ipynb #142cf414
+# %% ../nbs/Fb_animation.ipynb #24122388
 @patch
 def save(self: Animation, path): # a file name with .html or .gif
     "Write the figure as a page that stands alone, or as a looped picture."
     kind = str(path).rsplit('.', 1)[-1].lower()
     if kind not in ('html', 'gif'):
         raise BadInput(f'a figure is written as .html or .gif, not as {path}')
-    if kind == 'html': return write_atomic(user_path(path), page(self.data))
     whole = io.BytesIO()
-    write_gif(self.data, whole)
-    write_atomic(user_path(path), whole.getvalue())
+    if kind == 'gif': write_gif(self.data, whole)
+    write_atomic(user_path(path), whole.getvalue() or page(self.data))

@@ -106,7 +106,7 @@ def grid_step(
         found += [(b, i // V, i % V, s) for b, i in zip(best.tolist(), at.tolist())]
     return found
 
-# %% ../nbs/14e_constrained_decoding.ipynb #c9105ee3
+# %% ../nbs/14e_constrained_decoding.ipynb #014d49fd
 @torch.no_grad()
 def grid_beam_search(
     stream, # as in `sample_stream`
@@ -127,7 +127,7 @@ def grid_beam_search(
         logp[:, end] = -torch.inf
         found = grid_step(sums, states, logp, automaton, far <= most - i - 1, beam)
         if not found or len(done) == beam and done[-1][0] <= -max(found)[0] / (i + 1):
-            break # nothing better can follow
+            break # a guess: a longer text may still cost less per token
         best, rows, words, after = zip(*found)
         texts = [texts[r] + [w] for r, w in zip(rows, words)]
         sums, states = torch.tensor(best), torch.tensor(after)
@@ -192,7 +192,7 @@ def ahead(self: HMM, automaton, most): # `Automaton`; tokens at most, END includ
         out.append(ends + torch.einsum('szu,uz->sz', leads, out[-1] @ A.T))
     return torch.stack(out)
 
-# %% ../nbs/14e_constrained_decoding.ipynb #c9da0d6d
+# %% ../nbs/14e_constrained_decoding.ipynb #0c5b7da1
 class LookaheadStream(WrappedStream):
     "A stream whose next word is weighted by an HMM's probability that the control can be met."
     def __init__(
@@ -210,10 +210,11 @@ class LookaheadStream(WrappedStream):
                                                                   automaton.accepts))
         self.z = hmm.initial.double()[None] # of the next word, given the words so far
         self.state = torch.zeros(1, dtype=torch.long, device=self.B.device)
+        self.ended = torch.zeros(1, dtype=torch.bool, device=self.B.device)
         if not (self.z @ self.V[-1, 0]).item() > 0:
             raise BadInput(f'no text of at most {most} words satisfies the control')
 
-# %% ../nbs/14e_constrained_decoding.ipynb #9a7fafe4
+# %% ../nbs/14e_constrained_decoding.ipynb #5c6d5aef
 @patch
 def log_ratio(self: LookaheadStream): # -> (rows, vocab)
     "log p(control | words so far, next word) by the HMM; −inf where it cannot be met any more."
@@ -228,12 +229,14 @@ def log_ratio(self: LookaheadStream): # -> (rows, vocab)
 
 @patch(as_prop=True)
 def logp(self: LookaheadStream): # (rows, vocab)
-    "log p(word) + log p(control | words so far, word), normalised; a finished row as it is."
-    base = self.base.logp
-    bent = (base + self.log_ratio()).float().log_softmax(-1)
-    return torch.where(bent.isnan().all(-1, keepdim=True), base, bent)
+    "log p(word) + log p(control | words so far, word), normalised; an ended row as it is."
+    base, bent = self.base.logp, (self.base.logp + self.log_ratio()).float()
+    dead = (bent == -torch.inf).all(-1)
+    if (dead & ~self.ended).any():
+        raise BadInput('the control cannot be met any more: the models give a word probability 0')
+    return torch.where(dead[:, None], base, bent).log_softmax(-1)
 
-# %% ../nbs/14e_constrained_decoding.ipynb #19226a26
+# %% ../nbs/14e_constrained_decoding.ipynb #07c46f27
 @patch
 def read(self: LookaheadStream, ids): # (rows,)
     "Append one word to each row."
@@ -241,13 +244,14 @@ def read(self: LookaheadStream, ids): # (rows,)
     z = self.z * self.B[:, ids].T
     self.z = z / z.sum(1, keepdim=True) @ self.A
     self.state, self.left = self.table[self.state, ids], self.left - 1
+    self.ended = self.ended | (ids == self.vocab.end)
     WrappedStream.read(self, ids)
 
 @patch
 def keep(self: LookaheadStream, rows): # list of row numbers
     "Go on with these rows."
     WrappedStream.keep(self, rows)
-    self.z, self.state = self.z[rows], self.state[rows]
+    self.z, self.state, self.ended = self.z[rows], self.state[rows], self.ended[rows]
 
 # %% ../nbs/14e_constrained_decoding.ipynb #a615383c
 def written_by(lm, n, seed=0, rows=500): # has `vocab` and `net`; how many texts; at once

@@ -64,7 +64,7 @@ def times(self: PatternReader, sign): # * + ? {3} {2,5} -> least, most or None
     if max(least, most or 0) > 64: self.fail(f'{sign} is more than the 64 words of a text')
     return least, most
 
-# %% ../nbs/17_further.ipynb #4eacc291
+# %% ../nbs/17_further.ipynb #a2ac7c21
 @patch
 def single(self: PatternReader):
     "A word, a sign for words, or what stands in brackets."
@@ -76,15 +76,16 @@ def single(self: PatternReader):
         self.at += 1
         return tree
     if piece[0] in '*+?{': self.fail(f'{piece} stands behind nothing that it could repeat')
+    if piece == '!' and self.next() == ('(', True): self.fail('! denies one word, not a group')
     if piece in '}\\': self.fail(f'a lonely {piece}; a backslash before a sign makes it a word')
     if piece == '_': return ('any',)
     word = re.sub(r'\\(.)', r'\1', piece)
     if piece[0] == '!' and len(piece) > 1: return ('not', word[1:])
     return ('word', word)
 
-# %% ../nbs/17_further.ipynb #ce982d0f
+# %% ../nbs/17_further.ipynb #190abcc2
 class Edges:
-    "An automaton that may guess: from each state a list of (what it reads, next state)."
+    "A nondeterministic automaton: from each state a list of (what it reads, next state)."
     def __init__(self): self.of = [[]]
     def new(self): # -> number of a new state
         self.of.append([])
@@ -186,7 +187,7 @@ def pattern_automaton(pattern): # str -> words, (states, words + 1), (states,)
     leads, accepts = merged(*without_guessing(edges, end, [*words, None]))
     return words, torch.tensor(leads), torch.tensor(accepts)
 
-# %% ../nbs/17_further.ipynb #994eb376
+# %% ../nbs/17_further.ipynb #8f162407
 def pattern_log_prob(
     logp, # (batch, length, vocab) token marginals, log p_i(w)
     mask, # (batch, length), True where a token stands, START and END too
@@ -200,13 +201,10 @@ def pattern_log_prob(
     p, inner = torch.cat([named, other], -1), mask[:, 2:] # a word stands at i if a token follows
     ways = torch.eye(len(leads), dtype=p.dtype, device=p.device)[leads.flatten()]
     state = p.new_zeros(B, len(leads)).index_fill(1, torch.tensor([0], device=p.device), 1.)
-    total = p.new_zeros(B)
     for i in range(1, L - 1):
         new = (state[:, :, None] * p[:, i, None]).flatten(1) @ ways
-        scale = new.sum(1, keepdim=True).clamp(min=1e-300)
-        state = torch.where(inner[:, i - 1, None], new / scale, state)
-        total = total + torch.where(inner[:, i - 1], scale[:, 0].log(), 0.)
-    return (total + state[:, accepts].sum(1).clamp(min=1e-300).log()).to(logp.dtype)
+        state = torch.where(inner[:, i - 1, None], new, state)
+    return state[:, accepts].sum(1).clamp(min=1e-300).log().to(logp.dtype)
 
 # %% ../nbs/17_further.ipynb #ca317bb9
 def pattern_lengths(leads, accepts, open_, most): # (symbols,) bool: symbols that can be written
@@ -236,10 +234,11 @@ class Regex(Control):
         return bool(self.accepts[s])
     def __repr__(self): return f'Regex({self.pattern!r})'
 
-# %% ../nbs/17_further.ipynb #88d9de7d
+# %% ../nbs/17_further.ipynb #567144c7
 @patch
 def bind(self: Regex, lm): # `DiffusionLM`
     "Look the words up; the control itself; BadInput if the model can write no text that matches."
+    if not lm.mask_pads: raise BadInput(f'{self} needs a model that draws the length first')
     known = [w in lm.vocab for w in self.words]
     ids = torch.tensor([lm.vocab.known(w) for w in self.words]).long() # UNK, which is never written
     self.vocab, self.automaton = lm.vocab, (ids, self.leads, self.accepts)
@@ -252,7 +251,7 @@ def bind(self: Regex, lm): # `DiffusionLM`
         raise BadInput(f'no text of the model matches {self}: {why}')
     return self
 
-# %% ../nbs/17_further.ipynb #9853ce47
+# %% ../nbs/17_further.ipynb #3d9d6d76
 @patch
 def plan(self: Regex, lm, gen, n_words=None): # as in `Control.plan`
     "A length that a matching text may have, drawn as in training; no known words."
@@ -260,9 +259,6 @@ def plan(self: Regex, lm, gen, n_words=None): # as in `Control.plan`
         if n_words not in self.lengths:
             raise BadInput(f'{self} matches no text of {n_words} words')
         return n_words, {}
-    if not lm.mask_pads:
-        if len(self.lengths) > 1: raise BadInput(f'{self} needs n_words=… with this model')
-        return self.lengths[0], {}
     at = torch.tensor(self.lengths)
     p = lm.length_probs.cpu()[at] + 1e-9
     return int(at[torch.multinomial(p, 1, generator=gen)]), {}

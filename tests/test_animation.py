@@ -51,7 +51,8 @@ def test_words_of_a_model_are_never_markup(runs):
 @pytest.mark.parametrize('make, said', [
     (lambda a, b: show(), 'at least one'), (lambda a, b: show([]), 'at least one'),
     (lambda a, b: show(a, b[:4]), 'different numbers of steps'),
-    (lambda a, b: show(a, b, names=['x']), '1 names for 2')])
+    (lambda a, b: show(a, b, names=['x']), '1 names for 2'),
+    (lambda a, b: show([*a[:-1], replace(a[-1], text='shorter')]), 'changes its number of words')])
 def test_bad_figures_are_refused(runs, make, said):
     with pytest.raises(BadInput, match=said): make(*runs)
 
@@ -113,12 +114,16 @@ def test_the_slider_moves_the_words(runs, tmp_path):
         bar.value = 4; bar.dispatchEvent(new Event("input"));
         const word = document.querySelectorAll("ol")[1].children[3]; word.focus();
         out.word = document.getElementById("said").textContent;
+        bar.value = 10; bar.dispatchEvent(new Event("input"));
+        out.later = document.getElementById("said").textContent;
         out.wide = word.getBoundingClientRect().width;
         out.names = [...document.querySelectorAll("h2")].map(h => h.textContent)''')
     assert seen['start'] == [r[0].text for r in runs] and seen['end'] == [r[-1].text for r in runs]
     assert seen['told'].startswith('t = 0.00: ') and runs[1][-1].text in seen['told']
     word, sure, rest = show(*runs).data['runs'][1][4][3]
     assert seen['word'].startswith(f'{word} {sure} %') and all(w in seen['word'] for w, _ in rest)
+    word, sure, _ = show(*runs).data['runs'][1][10][3] # the line follows the slider
+    assert seen['later'].startswith(f'{word} {sure} %')
     assert seen['names'] == ['free', 'guided']
 
 @pytest.mark.skipif(not CHROMIUM, reason='no Chromium here')

@@ -1,5 +1,5 @@
 "The book builds without a warning and reads offline."
-import html, json, re, subprocess, sys
+import html, json, re, shutil, subprocess, sys
 from pathlib import Path
 import pytest
 
@@ -55,3 +55,24 @@ def test_flags_and_callouts_are_rendered(book):
             r'(?<![\\\w])\$\$|\\(frac|bar|mathcal)\{',
             re.sub(r'\\[(\[].*?\\[)\]]', '', text, flags=re.S),
         ), f'{p.name} shows raw TeX'
+
+@pytest.mark.skipif(not shutil.which('chromium'), reason='no Chromium here')
+def test_the_figure_in_the_book_moves(book, tmp_path):
+    "A click on Play in the first page: the words change, and the last ones are those of the text."
+    text = (book / 'index.html').read_text(encoding='utf8')
+    script = '''<script>addEventListener("load", () => {
+        const page = document.querySelector("iframe").contentDocument, out = {};
+        const shown = () => [...page.querySelectorAll("li span")].map(s => s.textContent).join(" ");
+        const run = JSON.parse(page.getElementById("data").textContent).runs[0];
+        out.last = run[run.length - 1].map(w => w[0]).join(" "); out.before = shown(); page.querySelector("button").click();
+        setTimeout(() => { out.after = shown(); document.title = JSON.stringify(out) }, 12000) })
+    </script>'''
+    (book / 'driven.html').write_text(text.replace('</body>', script + '</body>'), encoding='utf8')
+    done = subprocess.run(
+        ['chromium', '--headless', '--no-sandbox', '--disable-gpu', '--disable-quic',
+         '--no-first-run', '--disable-background-networking', '--disable-component-update',
+         '--disable-sync', f'--user-data-dir={tmp_path}', '--dump-dom',
+         '--virtual-time-budget=30000', (book / 'driven.html').as_uri()],
+        capture_output=True, text=True, timeout=120)
+    seen = json.loads(html.unescape(re.search(r'<title>(.*?)</title>', done.stdout, re.S)[1]))
+    assert seen['before'] != seen['after'] == seen['last'] and len(seen['after'].split()) > 10

@@ -138,3 +138,8 @@ def test_it_joins_a_gap(lm):
     both = Infill.parse('The Eagle is a ___{3} near the river .') & Regex('_* cheap _*')
     text = lm.sample(1, both, seed=0, batch_size=1)[0].split()
     assert both.check(text) and 'cheap' in text[4:7]
+
+def test_what_it_cannot_do_is_refused():
+    with pytest.raises(BadInput, match='one word, not a group'): Regex('!(a | b)')
+    class Pads: mask_pads = False
+    with pytest.raises(BadInput, match='draws the length first'): Regex('_').bind(Pads())
