@@ -314,7 +314,8 @@ def over_targets(r):
     from diffusion_lm_nb.controls import wilson_interval
     own = [s for s, ok in zip(r['by_target'], judged(r['task']), strict=True) if ok]
     whole = min(own) == 1
-    return sum(own) / len(own), wilson_interval(len(own), len(own)) if whole else bootstrap(own)
+    success = r['success'] if len(own) == len(r['by_target']) else sum(own) / len(own)
+    return success, wilson_interval(len(own), len(own)) if whole else bootstrap(own)
 
 def cell(r):
     "Success and its interval; perplexity, variety and seconds below."

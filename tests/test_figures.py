@@ -78,6 +78,7 @@ SAID = {
     '14c_prefix_classifiers': {'.13': 'one printed figure over another',
                                **{k: "the paper's Table 2" for k in ('27 %', '7.96', '18 %')}},
     '14d_plug_and_play': {'9.9': "the paper's Table 2"},
+    '14e_constrained_decoding': {'97.5': 'chapter 16b prints it'},
     '16b_metrics': {k: "the paper's Table 2" for k in ('2.55', '2.16')},
     '18_scale': {'99 %': 'half precision keeps eight bits, by definition', '.856': 'results/bench.json',
                  '13.9': 'results/bench.json'},
