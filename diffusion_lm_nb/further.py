@@ -20,13 +20,16 @@ def pattern_pieces(pattern): # str
         out += [(m[0], m.start() > 0) for m in _PIECES.finditer(chunk)]
     return out
 
-# %% ../nbs/17_further.ipynb #e64e66ac
+# %% ../nbs/17_further.ipynb #c4e3cdbc
 class PatternReader:
     "Reads a pattern into a tree; BadInput where it is none."
     def __init__(self, pattern):
         self.pattern, self.pieces, self.at = pattern, pattern_pieces(pattern), 0
-    def fail(self, why): raise BadInput(f'the pattern {str(self.pattern)[:80]!r}: {why}')
+    def fail(self, why): # what is wrong
+        "Refuse the pattern."
+        raise BadInput(f'the pattern {str(self.pattern)[:80]!r}: {why}')
     def next(self): # -> (piece, joined), or (None, False) at the end
+        "The piece that comes next; it is not taken."
         return self.pieces[self.at] if self.at < len(self.pieces) else (None, False)
     def read(self): # -> tree
         "The whole pattern."
@@ -34,17 +37,20 @@ class PatternReader:
         if self.at < len(self.pieces): self.fail('a ) without a (')
         return tree
     def alternatives(self):
+        "What stands between `|`."
         parts = [self.sequence()]
         while self.next()[0] == '|':
             self.at += 1
             parts.append(self.sequence())
         return ('or', *parts) if len(parts) > 1 else parts[0]
     def sequence(self):
+        "One thing after the other."
         parts = []
         while self.next()[0] not in (None, '|', ')'):
             parts.append(self.repeated())
         return parts[0] if len(parts) == 1 else ('then', *parts)
     def repeated(self):
+        "One thing and its signs of repetition."
         tree = self.single()
         while self.next()[1] and self.next()[0][0] in '*+?{':
             tree = ('repeat', tree, *self.times(self.next()[0]))
@@ -83,11 +89,12 @@ def single(self: PatternReader):
     if piece[0] == '!' and len(piece) > 1: return ('not', word[1:])
     return ('word', word)
 
-# %% ../nbs/17_further.ipynb #190abcc2
+# %% ../nbs/17_further.ipynb #968f85fa
 class Edges:
     "A nondeterministic automaton: from each state a list of (what it reads, next state)."
     def __init__(self): self.of = [[]]
-    def new(self): # -> number of a new state
+    def new(self): # -> int
+        "The number of a new state."
         self.of.append([])
         return len(self.of) - 1
     def add(self, tree, a, b): # from state a to state b
@@ -98,15 +105,19 @@ class Edges:
             for part in parts: self.add(part, a, b)
         elif kind == 'repeat': self.repeat(*parts, a, b)
         else: self.of[a].append((tree, b))
-    def free(self, a, b): self.of[a].append((None, b))
-    def chain(self, trees, a, b): # one after the other
+    def free(self, a, b): # states
+        "A step that reads nothing."
+        self.of[a].append((None, b))
+    def chain(self, trees, a, b): # as in `add`
+        "Several trees, one after the other."
         if not trees: return self.free(a, b)
         for tree in trees[:-1]:
             c = self.new()
             self.add(tree, a, c)
             a = c
         self.add(trees[-1], a, b)
-    def repeat(self, tree, least, most, a, b):
+    def repeat(self, tree, least, most, a, b): # most: a number or None; the others as in `add`
+        "A tree, from `least` to `most` times."
         loop = self.new()
         self.chain([tree] * least, a, loop)
         if most is None:
@@ -121,13 +132,16 @@ class Edges:
             loop = after
         self.free(loop, b)
 
-# %% ../nbs/17_further.ipynb #66d7607c
+# %% ../nbs/17_further.ipynb #ff39b6b0
 MOST_STATES = 400 # of an automaton; more would be slow
 
+# %% ../nbs/17_further.ipynb #5bfb15fe
 def reads_symbol(what, symbol): # an edge's; a word, or None for any other word
+    "May the edge be taken with this symbol?"
     kind, *word = what
     return kind == 'any' or (symbol == word[0] if kind == 'word' else symbol != word[0])
 
+# %% ../nbs/17_further.ipynb #5258d34d
 def free_closure(edges, states): # `Edges`; a set of states
     "The states that free steps reach, a frozenset."
     todo, seen = [*states], {*states}
@@ -171,13 +185,14 @@ def merged(leads, accepts): # lists, as of `without_guessing`
     first = [new.index(k) for k in range(len(number))] # the start has the number 0
     return [[new[b] for b in leads[s]] for s in first], [accepts[s] for s in first]
 
-# %% ../nbs/17_further.ipynb #742cdc1d
+# %% ../nbs/17_further.ipynb #884fb621
 def pattern_words(tree): # -> list of words, in order
     "The words that a tree names."
     if tree[0] in ('word', 'not'): return [tree[1]]
     return list(dict.fromkeys(w for part in tree[1:] if isinstance(part, tuple)
                               for w in pattern_words(part)))
 
+# %% ../nbs/17_further.ipynb #00d66144
 def pattern_automaton(pattern): # str -> words, (states, words + 1), (states,)
     "The smallest automaton of a pattern; the last column is any other word."
     tree = PatternReader(pattern).read()
