@@ -1,7 +1,7 @@
 """Writes the gaps of aNLG items, six texts an item, and the test inputs' best ones into
 results/anlg_test_gaps.txt. A run that was cut off goes on.
 
-    DLM_DATA=... OMP_NUM_THREADS=1 python scripts/anlg_write.py write dev.json runs/anlg-dev.jsonl --limit 300
+    DLM_DATA=... OMP_NUM_THREADS=1 python scripts/anlg_write.py write dev.json runs/anlg-dev.jsonl --first 200 --limit 400
     DLM_DATA=... OMP_NUM_THREADS=1 python scripts/anlg_write.py write test_inputs.json runs/anlg-test.jsonl
         # or in two processes: --limit 1800, and another file with --first 1800; then join the files
     python scripts/anlg_write.py choose runs/anlg-test.jsonl results/anlg_test_gaps.txt
@@ -17,12 +17,13 @@ from pathlib import Path
 import torch
 from diffusion_lm_nb.corpora import data_home
 from diffusion_lm_nb.files import read_rows, write_atomic
+from diffusion_lm_nb.infilling import infill_by
 from diffusion_lm_nb.reproduction import read_items
 from diffusion_lm_nb.sampling import load_model, mbr
 
 GROUP = 40 # items that are written together
 
-def write(file, out, n, steps, first, limit, model):
+def write(file, out, n, steps, first, limit, model, method):
     "A row an item: its target, the texts, the gaps, the references if there are any."
     lm, out = load_model(model, 'cpu'), Path(out)
     items = read_items(str(data_home()/'anlg'/file))[:limit]
@@ -30,8 +31,9 @@ def write(file, out, n, steps, first, limit, model):
     for at in range(done, len(items), GROUP):
         begun, group = time.monotonic(), items[at:at + GROUP]
         controls = [c for c, _ in group for _ in range(n)]
+        asked = infill_by(controls, method)
         with torch.autocast('cpu', torch.bfloat16):
-            texts = lm.sample(len(controls), controls, steps=steps, seed=0, first=at * n,
+            texts = lm.sample(len(controls), asked, steps=steps, seed=0, first=at * n,
                               batch_size=GROUP)
         each = (time.monotonic() - begun) / len(group)
         with open(out, 'a', encoding='utf8') as f:
@@ -39,7 +41,7 @@ def write(file, out, n, steps, first, limit, model):
                 own = texts[k * n:k * n + n]
                 gaps = [' '.join(c.gaps(t.split())[0]) for t in own]
                 f.write(json.dumps(dict(
-                    task='infill', method='diffusion', model=model, target=c.text, texts=own,
+                    task='infill', method=method, model=model, target=c.text, texts=own,
                     gaps=gaps, best=mbr(own), references=refs, seconds=round(each, 3),
                     steps=steps)) + '\n')
         print(f'{at + len(group)} of {len(items)}, {each * len(group):.0f} s', flush=True)
@@ -62,8 +64,9 @@ def main():
     ask.add_argument('--first', type=int, default=0)
     ask.add_argument('--limit', type=int)
     ask.add_argument('--model', default='runs/roc')
+    ask.add_argument('--method', choices=('diffusion', 'left-only'), default='diffusion')
     o = ask.parse_args()
-    if o.what == 'write': return write(*o.args, o.n, o.steps, o.first, o.limit, o.model)
+    if o.what == 'write': return write(*o.args, o.n, o.steps, o.first, o.limit, o.model, o.method)
     if o.what == 'choose': return choose(*o.args)
     share, temperature, below = map(float, o.args)
     path = Path(o.model)/'config.json'
