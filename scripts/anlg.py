@@ -1,10 +1,12 @@
-"""aNLG: scores what `dlm-infill` wrote for items of aNLG with references, into results/anlg.json.
+"""aNLG: scores what `scripts/anlg_write.py` wrote for items of aNLG with references, into results/anlg.json.
 
     DLM_DATA=... dlm-train roc-gaps --out runs/roc
-    DLM_DATA=... dlm-infill --items $DLM_DATA/anlg/dev.json --model runs/roc --limit 100 --n 10 --out runs/anlg.jsonl
-    DLM_DATA=... dlm-infill --items $DLM_DATA/anlg/dev.json --model runs/roc --limit 100 --n 10 --method left-only --out runs/anlg-left.jsonl
-    python scripts/anlg.py runs/anlg.jsonl runs/anlg-left.jsonl
+    python scripts/anlg_write.py dials 1.0 .4 .9
+    DLM_DATA=... python scripts/anlg_write.py write dev.json runs/anlg-dev.jsonl --first 200 --limit 400
+    DLM_DATA=... python scripts/anlg_write.py write dev.json runs/anlg-left.jsonl --first 200 --limit 400 --method left-only
+    python scripts/anlg.py runs/anlg-dev.jsonl runs/anlg-left.jsonl
 
+The dials were chosen on items 100 to 180 of dev, the rows are of items 200 to 400.
 Ten open positions between the two sentences; of the texts of an item the one that the others agree with most (MBR) is scored. Two rows
 say what the figures are worth: *people*, the first reference against the others; *another item*, a person's sentence for another item.
 Neither model nor texts are kept in the repository: nothing trained on ROCStories is.
@@ -19,8 +21,8 @@ from diffusion_lm_nb.corpora import tokenise
 from diffusion_lm_nb.metrics import infill_scores
 
 MODEL = (
-    'roc-gaps, 8.5M parameters; 2,300 steps of 64 with the noise schedule of E2E, then 5,000 from'
-    ' those weights (a warm start) with its own; some 100 minutes on one core, machine otherwise'
+    'roc-gaps, 8.5M parameters; 2,300 steps of 64 with the noise schedule of E2E, then 12,000 from'
+    ' those weights (a warm start) with its own; some hours on one core, machine otherwise'
     ' busy'
 )
 TABLE = Path(__file__).parents[1]/'results/anlg.json'
@@ -64,11 +66,8 @@ def main(*files):
                 n_samples=n,
                 steps=rows[0]['steps'],
                 model=MODEL,
-                command=(
-                    'DLM_DATA=$DLM_DATA dlm-infill --items $DLM_DATA/anlg/dev.json --model'
-                    f' runs/roc --limit {len(rows)} --n {n} --steps {rows[0]["steps"]}'
-                )
-                + (f' --steps {rows[0]["steps"]}' if rows[0]['steps'] != 50 else '')
+                command='DLM_DATA=$DLM_DATA python scripts/anlg_write.py write dev.json'
+                f' OUT.jsonl --first 200 --limit 400 --n {n} --steps {rows[0]["steps"]}'
                 + (f' --method {method}' if method != 'diffusion' else ''),
             )
         )
@@ -101,7 +100,7 @@ def main(*files):
         )
     for r in table:
         r |= dict(hardware=hardware(), commit=commit())
-        r.setdefault('command', 'python scripts/anlg.py')
+        r.setdefault('command', 'python scripts/anlg.py OUT.jsonl')
         print(r['method'], {k: round(r[k], 2) for k in KEPT if r.get(k) is not None})
     write_atomic(TABLE, json.dumps(table, ensure_ascii=False, indent=1) + '\n')
 

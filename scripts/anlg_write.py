@@ -35,6 +35,8 @@ def write(file, out, n, steps, first, limit, model, method):
         with torch.autocast('cpu', torch.bfloat16):
             texts = lm.sample(len(controls), asked, steps=steps, seed=0, first=at * n,
                               batch_size=GROUP)
+        if method == 'left-only': # put back what it could not see
+            texts = [' '.join(c.mend(t.split())) for c, t in zip(asked, texts)]
         each = (time.monotonic() - begun) / len(group)
         with open(out, 'a', encoding='utf8') as f:
             for k, (c, refs) in enumerate(group):
