@@ -8,7 +8,7 @@ import html, io, json
 from fastcore.basics import patch
 from .files import BadInput, user_path, write_atomic
 
-# %% ../nbs/Fb_animation.ipynb #7450391e
+# %% ../nbs/Fb_animation.ipynb #eaf66c67
 def word_rows(run, others=3): # list of `Step`; runners-up that are kept -> a list a step
     "For each step, a list of `[word, percent, [[runner-up, percent], …]]`."
     out = []
@@ -17,7 +17,8 @@ def word_rows(run, others=3): # list of `Step`; runners-up that are kept -> a li
         for word, likely in zip(step.text.split(), step.likely):
             known = [(w, p) for w, p in likely if w == word]
             rest = [[w, round(100 * p)] for w, p in likely if w != word and p >= .005]
-            row.append([word, round(100 * known[0][1]), rest[:others]] if known else [word, 100, []])
+            own = [round(100 * known[0][1]), rest[:others]] if known else [100, []]
+            row.append([word, *own])
         out.append(row)
     return out
 
