@@ -132,7 +132,7 @@ def beam_search(
         alive = [f for f in found if f[2] != end][:beam]
         full = len(done) == beam
         if not alive or i == most or full and done[-1][0] <= -alive[0][0] / (i + 1):
-            break # nothing better can follow
+            break # a guess: a longer text may still cost less per token
         sums, rows, words = zip(*alive)
         texts = [texts[row] + [w] for row, w in zip(rows, words)]
         stream.keep([*rows])

@@ -156,7 +156,7 @@ class HMM(nn.Module, Pretrained):
     @property
     def emission(self): return self.emission_logits.softmax(-1) # (hidden, vocab)
 
-# %% ../nbs/14e_constrained_decoding.ipynb #adbaddf8
+# %% ../nbs/14e_constrained_decoding.ipynb #7f00845c
 @patch
 def token_nats(self: HMM, ids, mask): # (batch, length), START first -> (batch, length − 1)
     "−log p of each token after START given those before it; 0 at pads."
@@ -169,6 +169,7 @@ def token_nats(self: HMM, ids, mask): # (batch, length), START first -> (batch, 
         state = joint / total @ A
     return torch.stack(nats, 1)
 
+# %% ../nbs/14e_constrained_decoding.ipynb #46b4281f
 @patch
 def forward(self: HMM, ids, mask): # (batch, length)
     "Nats a token, dict of parts: what a training loop calls."
@@ -214,7 +215,7 @@ class LookaheadStream(WrappedStream):
         if not (self.z @ self.V[-1, 0]).item() > 0:
             raise BadInput(f'no text of at most {most} words satisfies the control')
 
-# %% ../nbs/14e_constrained_decoding.ipynb #5c6d5aef
+# %% ../nbs/14e_constrained_decoding.ipynb #57120a34
 @patch
 def log_ratio(self: LookaheadStream): # -> (rows, vocab)
     "log p(control | words so far, next word) by the HMM; −inf where it cannot be met any more."
@@ -227,6 +228,7 @@ def log_ratio(self: LookaheadStream): # -> (rows, vocab)
     total = self.z @ self.B # of a word that the HMM never writes: 0, and so is its ratio
     return (met / total.clamp(min=1e-300)).log()
 
+# %% ../nbs/14e_constrained_decoding.ipynb #8efa9c9a
 @patch(as_prop=True)
 def logp(self: LookaheadStream): # (rows, vocab)
     "log p(word) + log p(control | words so far, word), normalised; an ended row as it is."
@@ -236,7 +238,7 @@ def logp(self: LookaheadStream): # (rows, vocab)
         raise BadInput('the control cannot be met any more: the models give a word probability 0')
     return torch.where(dead[:, None], base, bent).log_softmax(-1)
 
-# %% ../nbs/14e_constrained_decoding.ipynb #07c46f27
+# %% ../nbs/14e_constrained_decoding.ipynb #b73c2e92
 @patch
 def read(self: LookaheadStream, ids): # (rows,)
     "Append one word to each row."
@@ -247,6 +249,7 @@ def read(self: LookaheadStream, ids): # (rows,)
     self.ended = self.ended | (ids == self.vocab.end)
     WrappedStream.read(self, ids)
 
+# %% ../nbs/14e_constrained_decoding.ipynb #27d61280
 @patch
 def keep(self: LookaheadStream, rows): # list of row numbers
     "Go on with these rows."
@@ -286,14 +289,18 @@ def make_hmm(preset, examples, seed): # `Preset`, list of `Example` (not read), 
     hmm = HMM(v.words, preset.model['hidden']).own_words([t[1:] for t in texts])
     return hmm, lambda step: batches(step)[:2]
 
-# %% ../nbs/14e_constrained_decoding.ipynb #06d8c5c0
+# %% ../nbs/14e_constrained_decoding.ipynb #9fb58ceb
 HMM_RUN = dict(batch_size=128, lr=.05, warmup=50, precision='no', ema=.99)
+
+# %% ../nbs/14e_constrained_decoding.ipynb #0f3370ec
 HMM_PRESETS = {
     'e2e-hmm': Preset('hmm', 'e2e', dict(of='e2e-ar-matched', texts=40_000, hidden=512),
                       steps=3_000, **HMM_RUN),
     'grammar-hmm': Preset('hmm', 'grammar', dict(of='grammar-ar', texts=4_000, hidden=64),
                           steps=600, **HMM_RUN),
 }
+
+# %% ../nbs/14e_constrained_decoding.ipynb #2cb199fb
 HMM_KINDS = dict(hmm=make_hmm)
 
 # %% ../nbs/14e_constrained_decoding.ipynb #ba4016d3

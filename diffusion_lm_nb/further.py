@@ -11,8 +11,10 @@ from fastcore.basics import patch
 from .files import BadInput
 from .guidance import Control
 
-# %% ../nbs/17_further.ipynb #97067610
+# %% ../nbs/17_further.ipynb #d525ec19
 _PIECES = re.compile(r'\{\d*,?\d*\}|[()|*+?]|(?:\\.|[^()|*+?{}\\])+|[{}\\]')
+
+# %% ../nbs/17_further.ipynb #0b1f5479
 def pattern_pieces(pattern): # str
     "Words and signs, a list of (piece, does it follow the one before without a space?)."
     out = []
@@ -266,7 +268,7 @@ def bind(self: Regex, lm): # `DiffusionLM`
         raise BadInput(f'no text of the model matches {self}: {why}')
     return self
 
-# %% ../nbs/17_further.ipynb #3d9d6d76
+# %% ../nbs/17_further.ipynb #874c7518
 @patch
 def plan(self: Regex, lm, gen, n_words=None): # as in `Control.plan`
     "A length that a matching text may have, drawn as in training; no known words."
@@ -278,6 +280,7 @@ def plan(self: Regex, lm, gen, n_words=None): # as in `Control.plan`
     p = lm.length_probs.cpu()[at] + 1e-9
     return int(at[torch.multinomial(p, 1, generator=gen)]), {}
 
+# %% ../nbs/17_further.ipynb #fc3d0d78
 @patch
 def log_prob(self: Regex, logp, mask): # as in `Control.log_prob`
     "log P(the text matches), `(batch,)`, exact for independent words."

@@ -189,3 +189,12 @@ def test_methods_find_their_models(base, blind, tmp_path):
                            ('ctrl-g-search', CtrlG(base, blind, beam=4))):
         made = make_baseline(method, 'semantic', 'cpu', tmp_path, 'grammar')
         assert made.name == method and made.write([food], 2) == writer.write([food], 2)
+
+def test_a_row_without_a_way_out_is_refused():
+    model = hmm(3, 1)
+    class Mute(HMMStream): # a base model that can say nothing but b
+        @property
+        def logp(self): return torch.full((1, 7), -torch.inf).index_fill(1, torch.tensor([5]), 0.)
+    stream = LookaheadStream(Mute(model), model, contains_any([[4]], 7), 2)
+    stream.read(torch.tensor([5])) # one word is left, and it must be a
+    with pytest.raises(BadInput, match='cannot be met any more'): stream.logp
