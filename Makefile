@@ -2,15 +2,17 @@
 # make test        all tests, notebooks included
 # make book        the notebooks as a web site in _build/book/
 # make lab         JupyterLab on the first chapter
+# make student     the chapters with blanks, for a class, in student/
+# make solutions   the chapters with the blanks filled in, in solved/
 PYTHON ?= python3
 BIN := .venv/bin
 PIP := $(BIN)/python -m pip -qq --disable-pip-version-check
 META := setup.py settings.ini pyproject.toml constraints.txt
 export PIP_ROOT_USER_ACTION = ignore
 
-.PHONY: help reproduce test book lab clean
+.PHONY: help reproduce test book lab student solutions clean
 help:
-	@sed -n '1,4s/^# //p' Makefile
+	@sed -n '/^# make /s/^# //p' Makefile
 
 reproduce: .venv/.run
 	@$(BIN)/dlm-reproduce --protocol quick --out reproduction
@@ -23,6 +25,12 @@ book: .venv/.dev
 
 lab: .venv/.dev
 	@$(BIN)/jupyter lab $(if $(filter 0,$(shell id -u)),--allow-root) nbs/index.ipynb
+
+student: .venv/.run
+	@$(BIN)/python scripts/exercises.py student student
+
+solutions: .venv/.run
+	@$(BIN)/python scripts/exercises.py solutions solved
 
 clean:
 	@rm -rf _build build dist reproduction *.egg-info .pytest_cache

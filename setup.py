@@ -20,7 +20,7 @@ setup(
     classifiers=[f'Programming Language :: Python :: 3.{minor}' for minor in (11, 12, 13)],
     long_description=(here / 'README.md').read_text(encoding='utf8'),
     long_description_content_type='text/markdown',
-    packages=[cfg['lib_name']],
+    packages=[cfg['lib_name'], cfg['lib_name'] + '.checks'],
     package_data={cfg['lib_name']: ['weights/**/*', 'targets/**/*', 'grammars/*']},
     install_requires=cfg['requirements'].split(),
     extras_require={'dev': cfg['dev_requirements'].split()},

@@ -7,7 +7,7 @@ repo = Path(__file__).parents[1]
 cfg = ConfigParser(delimiters=['=']); cfg.read(repo/'settings.ini', encoding='utf8')
 nbs = repo/'nbs'
 chapters = sorted(p.stem for p in nbs.glob('[0-9]*.ipynb'))
-appendices = sorted(p.stem for p in nbs.glob('[A-H]*_*.ipynb'))
+appendices = sorted(p.stem for p in nbs.glob('[A-I]*_*.ipynb'))
 solutions = sorted(f'solutions/{p.stem}' for p in nbs.glob('solutions/*.ipynb'))
 
 project, author, version = (
