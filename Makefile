@@ -4,13 +4,15 @@
 # make lab         JupyterLab on the first chapter
 # make student     the chapters with blanks, for a class, in student/
 # make solutions   the chapters with the blanks filled in, in solved/
+# make slides      slides of the chapters, in _build/slides/; of some: make slides CHAPTERS="02 09b"
+# make browser     a page that runs the shipped model in the browser, in _build/browser/
 PYTHON ?= python3
 BIN := .venv/bin
 PIP := $(BIN)/python -m pip -qq --disable-pip-version-check
 META := setup.py settings.ini pyproject.toml constraints.txt
 export PIP_ROOT_USER_ACTION = ignore
 
-.PHONY: help reproduce test book lab student solutions clean
+.PHONY: help reproduce test book lab student solutions slides clean browser
 help:
 	@sed -n '/^# make /s/^# //p' Makefile
 
@@ -23,6 +25,9 @@ test: .venv/.dev
 book: .venv/.dev
 	@$(BIN)/sphinx-build -q -W --keep-going -c docs nbs _build/book && echo "The book: _build/book/index.html"
 
+browser: .venv/.run
+	@OMP_NUM_THREADS=1 $(BIN)/python scripts/browser.py
+
 lab: .venv/.dev
 	@$(BIN)/jupyter lab $(if $(filter 0,$(shell id -u)),--allow-root) nbs/index.ipynb
 
@@ -31,6 +36,9 @@ student: .venv/.run
 
 solutions: .venv/.run
 	@$(BIN)/python scripts/exercises.py solutions solved
+
+slides: .venv/.dev
+	@$(BIN)/python scripts/slides.py _build/slides $(CHAPTERS)
 
 clean:
 	@rm -rf _build build dist reproduction *.egg-info .pytest_cache

@@ -49,7 +49,8 @@ from .reproduction import guide_for, infill_row, METHODS, PROTOCOLS, read_items
 from .reproduction import read_targets, run_job, run_targets, run_writer
 from .reproduction import shipped_targets, target_control
 from .metrics import check_row, evaluate_rows, fit_ngram, landmarks
-from .report import headline, report_html, report_table, shown
+from .report import headline, report_table, shown
+from .page import report_html
 from .bench import bench, say
 
 # %% ../nbs/H_commands.ipynb #2d3fa0fc
@@ -745,9 +746,10 @@ def hardware_of(lm): # `DiffusionLM`
 
 # %% ../nbs/H_commands.ipynb #47efce38
 def sample_of(task, row): # of the report
-    "The target, the first text, and the wanted tree if there is one."
-    tree = [row['target']['tree']] if task == 'tree' else []
-    return [shown(row['target']), row['texts'][0], *tree]
+    "The target in a line, the first text; the target as written, and what people wrote there."
+    more = dict(target=row['target'])
+    if row.get('references'): more['references'] = row['references']
+    return [shown(row['target']), row['texts'][0], more]
 
 # %% ../nbs/H_commands.ipynb #759572ba
 def reproduce(

@@ -27,6 +27,8 @@ class PatternReader:
     "Reads a pattern into a tree; BadInput where it is none."
     def __init__(self, pattern):
         self.pattern, self.pieces, self.at = pattern, pattern_pieces(pattern), 0
+        if sum(piece == '(' for piece, _ in self.pieces) > 50: # reading them is recursive
+            self.fail('it has more than 50 brackets; write a shorter one')
     def fail(self, why): # what is wrong
         "Refuse the pattern."
         raise BadInput(f'the pattern {str(self.pattern)[:80]!r}: {why}')
@@ -97,6 +99,8 @@ class Edges:
     def __init__(self): self.of = [[]]
     def new(self): # -> int
         "The number of a new state."
+        if len(self.of) == 20_000: # signs of repetition multiply: ((_{64}){64}){64}
+            raise BadInput('a pattern of more than 20,000 states; repeat less in it')
         self.of.append([])
         return len(self.of) - 1
     def add(self, tree, a, b): # from state a to state b

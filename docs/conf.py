@@ -60,7 +60,10 @@ def tidy(app, docname, content): # content: [the notebook as text], changed in p
             c['metadata']['tags'] = ['remove-input']
         cells.append(c)
     if docname == root_doc:
-        parts = dict(Chapters=chapters, Appendices=appendices, Terms=['glossary'], Solutions=solutions)
+        parts = dict(
+            Chapters=chapters, Appendices=appendices, Terms=['glossary'], Solutions=solutions,
+            Teaching=['teaching'],
+        )
         toc = '\n\n'.join(contents(caption, names) for caption, names in parts.items())
         cells.append(dict(cell_type='markdown', id='contents', metadata={}, source=toc))
     nb.update(

@@ -70,7 +70,8 @@ def test_the_probability_is_the_sum_over_all_texts(seed):
     ('a )', 'a ) without'), ('( a', 'a ( without'), ('* a', 'nothing that it could repeat'),
     ('a | +', 'nothing that it could repeat'), ('a{3,1}', 'larger number first'),
     ('a{}', 'no number of times'), ('a{,}', 'no number of times'), ('a{65}', '64 words'),
-    ('a }', 'lonely }'), ('a \\', 'lonely'), ('', 'no text matches'), ('()', 'no text matches')])
+    ('a }', 'lonely }'), ('a \\', 'lonely'),
+    ('(' * 400 + 'a' + ')' * 400, 'more than 50 brackets'), ('((a{64}){64}){64}', '20,000 states'), ('', 'no text matches'), ('()', 'no text matches')])
 def test_bad_patterns_are_refused_in_one_line(pattern, why):
     with pytest.raises(BadInput, match=re.escape(why)) as e: Regex(pattern)
     assert '\n' not in str(e.value)
