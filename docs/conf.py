@@ -1,5 +1,5 @@
 "The book: the notebooks of nbs/ as they stand, read and never run. Built by `make book`; reads offline."
-import json, re
+import json, re, shutil
 from configparser import ConfigParser
 from pathlib import Path
 
@@ -71,4 +71,12 @@ def tidy(app, docname, content): # content: [the notebook as text], changed in p
     )
     content[0] = json.dumps(nb)
 
-def setup(app): app.connect('source-read', tidy)
+def put_browser(app, error):
+    "The page of `make browser` beside the book, in browser/, if it has been made."
+    page = repo/'_build/browser'
+    if error is None and page.exists():
+        shutil.copytree(page, Path(app.outdir)/'browser', dirs_exist_ok=True)
+
+def setup(app):
+    app.connect('source-read', tidy)
+    app.connect('build-finished', put_browser)
