@@ -52,4 +52,5 @@ def check_02_3(entropies): # (x, E, log SNR) -> entropies of word, meaning, choi
             for name, a, b in zip(('word', 'meaning'), (word[i], meaning[i]), right):
                 assert abs(a - b) < 1e-3, f'entropy of the {name}: {a:.3f}, not {b:.3f} nats'
             gap = right[0] - right[1]
-            assert abs(choice[i] - gap) < 1e-3, f'the choice has {gap:.3f} nats, not {choice[i]:.3f}'
+            assert abs(choice[i] - gap) < 1e-3, (
+                f'the choice has {gap:.3f} nats, not {choice[i]:.3f}')
