@@ -15,7 +15,7 @@ from .denoiser import DiffusionLM
 from .loss import keyed_generator
 import diffusion_lm_nb.sampling
 
-# %% ../nbs/17b_calibration.ipynb #58ce7e3c
+# %% ../nbs/17b_calibration.ipynb #5b7a1cdc
 class ConditionedGrammar:
     "p(w | c) of a grammar and a condition that a deterministic automaton reads; exact."
     def __init__(
@@ -25,7 +25,8 @@ class ConditionedGrammar:
         step, # function (state, leaf) -> the next state, or None; a leaf is (tag, word)
         accepts, # function of a state -> bool
     ):
-        self.grammar, self.start, self.step, self.known = grammar, start, step, {}
+        self.grammar, self.start, self.step = grammar, start, step
+        self.accepts, self.known = accepts, {}
         found = self.inside((grammar.root,), start)
         self.ends = {s: sums for s, sums in found.items() if accepts(s)}
         self.p = sum(p for p, _ in self.ends.values()) # p(c)
@@ -91,6 +92,19 @@ def sample(self: ConditionedGrammar, n, seed=0): # how many -> list of `Example`
         end = rng.choices(ends, [self.ends[s][0] for s in ends])[0]
         out.append(read_off(self.expand(rng, self.grammar.root, self.start, end)))
     return out
+
+# %% ../nbs/17b_calibration.ipynb #a84fc665
+@patch
+def by_length(self: ConditionedGrammar): # -> {n: (probability, nats)}
+    "For each number of words n: p(n | c), and the entropy of p(w | n, c)."
+    def step(state, leaf):
+        after = self.step(state[1], leaf)
+        return None if after is None else (state[0] + 1, after)
+    counted = ConditionedGrammar(self.grammar, (0, self.start), step,
+                                 lambda state: self.accepts(state[1]))
+    sums = defaultdict(lambda: (0., 0.))
+    for (n, _), (p, r) in counted.ends.items(): sums[n] = sums[n][0] + p, sums[n][1] + r
+    return {n: (p / self.p, math.log(p) - r / p) for n, (p, r) in sums.items()}
 
 # %% ../nbs/17b_calibration.ipynb #bd340600
 def read_words(automaton, vocab): # `Automaton`; `Vocab` of its ids
@@ -227,13 +241,20 @@ def predict(self: GrammarLM, x, t, mask=None, self_cond=None): # as in `Diffusio
     p = p.float()
     return p.clamp(min=1e-30).log(), p @ self.emb.E
 
-# %% ../nbs/17b_calibration.ipynb #7bbcd830
+# %% ../nbs/17b_calibration.ipynb #e29848b0
 def reverse_gap(texts, truth, grammar): # word lists; `ConditionedGrammar`
-    "Mean of −log p(w | c) minus its entropy, in nats, with standard error; texts outside left out."
-    nats = torch.tensor([-grammar.log_prob(w) for w in texts], dtype=torch.float64)
-    nats = nats[nats < math.inf] + math.log(truth.p)
-    gap = nats.mean().item() - truth.entropy()
-    return gap, nats.std().item() / len(nats) ** .5
+    """Mean of −log p(w | n, c) minus its entropy, in nats, with its standard error; both None for
+    fewer than 20 texts. Texts that the grammar does not derive are left out.
+    """
+    lengths, gaps = truth.by_length(), []
+    for w in texts:
+        logp = grammar.log_prob(w)
+        if logp == -math.inf or len(w) not in lengths: continue
+        p_n, entropy = lengths[len(w)]
+        gaps.append(math.log(truth.p * p_n) - logp - entropy)
+    if len(gaps) < 20: return None, None
+    gaps = torch.tensor(gaps, dtype=torch.float64)
+    return gaps.mean().item(), gaps.std().item() / len(gaps) ** .5
 
 # %% ../nbs/17b_calibration.ipynb #b623992d
 def length_distance(texts, lengths): # word lists; {n: probability}

@@ -13,8 +13,9 @@ runs/17b/grammar-ar`, likewise grammar-hmm, grammar-fudge, grammar-ft-semantic a
 grammar-semantic); a sampler whose model is missing is left out, and said to be.
 """
 import json, sys, time
-from collections import Counter
 from pathlib import Path
+
+import torch
 
 from diffusion_lm_nb import DiffusionLM
 from diffusion_lm_nb.controls import distinct, wilson_interval
@@ -28,7 +29,7 @@ from diffusion_lm_nb.commands import make_baseline
 from diffusion_lm_nb.constrained_decoding import control_automaton
 from diffusion_lm_nb.controls import Length, SemanticContent
 from diffusion_lm_nb.grammar import Grammar
-from diffusion_lm_nb.guidance import ClassifierGuidance, DenoiserGuidance
+from diffusion_lm_nb.guidance import ClassifierGuidance, Control, DenoiserGuidance
 from diffusion_lm_nb.particles import Particles
 from diffusion_lm_nb.syntax import PartsOfSpeech
 from diffusion_lm_nb.training import ARTransformer
@@ -71,6 +72,21 @@ CONTROLS = { # name: (control, its task)
     'tags': (PartsOfSpeech(TAGS), 'pos'),
 }
 
+class TagsByLexicon(Control):
+    "The tags, exactly: in this grammar each word has one tag, so P is a product over positions."
+    fixes_length = True
+    def __init__(self, tags): self.tags, self.min_words = tags, len(tags)
+    def plan(self, lm, gen, n_words=None): return len(self.tags), {}
+    def bind(self, lm):
+        own = {word: upos((tag, word)) for tag, word in GRAMMAR._leaves()}
+        assert len(own) == len(GRAMMAR._leaves()), 'a word has two tags'
+        rows = [[own.get(w) == tag for w in lm.vocab.words] for tag in self.tags]
+        self.may = torch.tensor(rows)
+        return super().bind(lm)
+    def log_prob(self, logp, mask):
+        inner = logp[:, 1:len(self.tags) + 1].masked_fill(~self.may, -torch.inf)
+        return inner.logsumexp(-1).sum(-1)
+
 def truth_of(name, lm): # of CONTROLS -> `ConditionedGrammar`
     if name == 'tags': return ConditionedGrammar(GRAMMAR, *read_tags(TAGS))
     automaton = control_automaton(CONTROLS[name][0], lm)
@@ -88,6 +104,13 @@ def diffuse(lm, control=None, steps=50, solver='ancestral', **kwargs): # -> list
 def exact_guidance(lm, name, steps=50):
     n = {'French, 12 words': 12, 'tags': len(TAGS)}.get(name)
     return diffuse(perfect(lm, name), steps=steps, n_words=n)
+
+def with_right_lengths(lm, name):
+    "Exact guidance whose number of words is drawn from p(n | c), which is known here."
+    world = perfect(lm, name)
+    world.length_probs.zero_()
+    for n, (p, _) in truth_of(name, lm).by_length().items(): world.length_probs[n] = p
+    return diffuse(world)
 
 def rejection(write, control): # write(first, n) -> texts
     "The first M texts that satisfy the control, and no others."
@@ -121,8 +144,17 @@ def samplers(name, lm): # of CONTROLS -> {sampler: function -> texts}
         'trained network, token marginals': lambda: diffuse(lm, control, guide=None),
     }
     if name == 'tags':
-        return out | {'trained network, default': lambda: lm.sample(M, control, seed=SEED)}
+        exact = TagsByLexicon(TAGS)
+        return out | {
+            'perfect network, token marginals': lambda: diffuse(perfect(lm), exact, guide=None),
+            'trained network, token marginals': lambda: diffuse(lm, exact, guide=None),
+            'trained network, classifier, default': lambda: lm.sample(M, control, seed=SEED),
+        }
     if name == 'average': return out | {
+        'perfect network, exact, length from p(n | c)': lambda: with_right_lengths(lm, name),
+        'perfect network, 4 particles': lambda: diffuse(perfect(lm), control, **drawn),
+        'trained network, default': lambda: lm.sample(M, control, seed=SEED),
+        'AR, rejection': lambda: ar_rejection(control),
         'FT': lambda: by_baseline('ft-sample', task, control),
         'FUDGE, weight 1': lambda: by_baseline('fudge', task, control, weight=1., top=200),
         'Ctrl-G': lambda: by_baseline('ctrl-g', task, control),
@@ -134,18 +166,24 @@ def samplers(name, lm): # of CONTROLS -> {sampler: function -> texts}
         'trained network, default': lambda: lm.sample(M, control, seed=SEED),
         'Ctrl-G': lambda: by_baseline('ctrl-g', task, control),
     }
-    if name != 'French': return out | { # short texts: the perfect network is quick enough
-        'perfect network, gradient': lambda: diffuse(perfect(lm), control, **through),
-        'perfect network, 4 particles': lambda: diffuse(perfect(lm), control, **drawn),
-    }
     for steps in (20, 200):
         out[f'trained network, token marginals, {steps} steps'] = (
             lambda k=steps: diffuse(lm, control, k, guide=None))
-    def write(first, n):
-        return lm.sample(n, seed=SEED + 1, first=first, solver='ancestral', batch_size=64)
+    def write(first, n, steps=50):
+        return lm.sample(n, seed=SEED + 1, first=first, solver='ancestral', batch_size=64,
+                         steps=steps, n_words=12 if '12' in name else None)
+    out['trained network, rejection'] = lambda: rejection(write, control)
+    if name != 'French': return out | { # short texts: the perfect network is quick enough
+        'perfect network, gradient': lambda: diffuse(perfect(lm), control, **through),
+        'perfect network, 4 particles': lambda: diffuse(perfect(lm), control, **drawn),
+        'perfect network, exact guidance, 20 steps': lambda: exact_guidance(lm, name, 20),
+        'perfect network, token marginals, 200 steps':
+            lambda: diffuse(perfect(lm), control, 200, guide=None),
+        'trained network, rejection, 200 steps':
+            lambda: rejection(lambda first, n: write(first, n, 200), control),
+    }
     return out | {
         'perfect network, exact guidance, 20 steps': lambda: exact_guidance(lm, name, 20),
-        'trained network, rejection': lambda: rejection(write, control),
         'AR, rejection': lambda: ar_rejection(control),
         'FT': lambda: by_baseline('ft-sample', task, control),
         'FUDGE, weight 1': lambda: by_baseline('fudge', task, control, weight=1., top=200),
@@ -163,9 +201,9 @@ def texts_of(sampler, name, write): # -> texts, seconds; from runs/calibration i
     return json.loads(path.read_text())
 
 def holds(name, words):
-    if name == 'tags':
-        found = GRAMMAR.parse(words)
-        return found is not None and found.tags == TAGS
+    if name == 'tags': # each word has one tag
+        own = {word: upos((tag, word)) for tag, word in GRAMMAR._leaves()}
+        return [own.get(w) for w in words] == TAGS
     return CONTROLS[name][0].check(words)
 
 def calibration():
@@ -174,8 +212,7 @@ def calibration():
     for name in CONTROLS:
         CONTROLS[name][0].bind(lm)
         c = truth_of(name, lm)
-        many = [e.words for e in c.sample(20_000, 7)]
-        lengths = {n: k / len(many) for n, k in Counter(map(len, many)).items()}
+        lengths = {n: p for n, (p, _) in c.by_length().items()}
         draws = [[e.words for e in c.sample(M, 100 + k)] for k in range(5)]
         for sampler, write in samplers(name, lm).items():
             try: texts, seconds = texts_of(sampler, name, write)
@@ -183,12 +220,14 @@ def calibration():
                 print(f'{name}, {sampler}: left out, {e}', flush=True)
                 continue
             words = [t.split() for t in texts]
-            ok = [w for w in words if GRAMMAR.log_prob(w) > -1e9 and holds(name, w)]
-            gap, error = reverse_gap(ok, c, GRAMMAR) if len(ok) > 1 else (None, None)
+            derived = [w for w in words if GRAMMAR.log_prob(w) > -1e9]
+            ok = [w for w in derived if holds(name, w)]
+            gap, error = reverse_gap(ok, c, GRAMMAR)
             apart = [told_apart(words, others) for others in draws]
             rows.append(dict(
                 part='calibration', task=name, method=sampler, p_control=c.p, entropy=c.entropy(),
-                success=sum(holds(name, w) for w in words) / M, in_language=len(ok) / M,
+                success=sum(holds(name, w) for w in words) / M, derivable=len(derived) / M,
+                in_language=len(ok) / M,
                 interval=wilson_interval(len(ok), M), gap=gap, gap_error=error,
                 lengths=length_distance(words, lengths), told_apart=sum(apart) / 5,
                 told_range=[min(apart), max(apart)],

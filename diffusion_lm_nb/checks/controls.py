@@ -8,7 +8,9 @@ from itertools import product
 import torch
 from ..exercises import exercise
 from ..denoiser import DiffusionLM
-from ..controls import contains, evaluate, wilson_interval
+from ..controls import contains, evaluate
+from ..guidance import Control
+import diffusion_lm_nb.sampling
 
 # %% ../../nbs/solutions/10_controls.ipynb #14570b1e
 def _by_enumeration(p, holds): # (length, vocab); function of a tuple of word numbers
@@ -34,12 +36,14 @@ def check_10_1(at_least_once): # function: (length, vocab), a, b -> probability
 @exercise('10.2')
 def check_10_2(control, chance): # one of the three in the table of the chapter; a rate
     "Is the chance rate of this control so high, if lengths are drawn as in training?"
+    assert isinstance(control, Control), 'give the control itself, as `evaluate` takes it'
     assert hasattr(control, 'n'), f'{control!r} does not change its chance rate by much'
     lm = DiffusionLM.from_pretrained('grammar')
-    drawn = [lm.request(i, seed=1).n_words for i in range(2000)]
-    hits = sum(n == control.n for n in drawn)
-    low, high = wilson_interval(hits, len(drawn))
-    assert low < chance < high, f'{hits} of 2,000 texts have this length; predicted {chance:.3f}'
+    right = lm.length_probs[control.n].item()
+    drawn = sum(lm.request(i, seed=1).n_words == control.n for i in range(2000))
+    assert abs(drawn / 2000 - right) < 4 * (right / 2000) ** .5
+    size = 'large' if chance > right else 'small'
+    assert abs(chance - right) < .001, f'{chance:.3f} is too {size}'
 
 # %% ../../nbs/solutions/10_controls.ipynb #ea0efa3b
 def _marginals(vocab, p): # (words, 3) probabilities of the words a, b, c

@@ -13,11 +13,11 @@ from ..forward import *
 # %% ../../nbs/solutions/02_forward.ipynb #b9a12173
 @exercise('02.1')
 def check_02_1(t_sqrt, t_cosine): # times in [0, 1]
-    "Is ᾱ one half at these times, to six digits?"
+    "Is ᾱ one half at these times?"
     for name, t in (('sqrt', t_sqrt), ('cosine', t_cosine)):
         assert 0 <= t <= 1, f'{name}: {t} is no time; divide the step by 2,000'
         ᾱ = make_schedule(name).alpha_bar(torch.tensor(t, dtype=torch.float64)).item()
-        assert abs(ᾱ - .5) < 1e-6, f'{name}: ᾱ({t:.6f}) is {ᾱ:.6f}, not 0.5'
+        assert abs(ᾱ - .5) < 5e-4, f'{name}: ᾱ({t:.4f}) is {ᾱ:.4f}, not 0.5'
 
 # %% ../../nbs/solutions/02_forward.ipynb #fa52fd2c
 @exercise('02.2')
@@ -29,9 +29,11 @@ def check_02_2(variance, log_snr): # of the noise after 2,000 steps; signal agai
     for b in betas(schedule, 2000).float():
         x = x + b.sqrt() * torch.randn(8000, generator=gen)
     seen = x.var().item()
-    assert abs(variance - seen) < .05 * seen, f'variance {variance:.2f}; the chain has {seen:.2f}'
+    size = 'large' if variance > seen else 'small'
+    assert abs(variance - seen) < .05 * seen, f'the variance {variance:.2f} is too {size}'
     right = math.log(ᾱ0.item() / seen)
-    assert abs(log_snr - right) < .1, f'log SNR {log_snr:.2f}; the chain has {right:.2f}'
+    size = 'large' if log_snr > right else 'small'
+    assert abs(log_snr - right) < .1, f'the log SNR {log_snr:.2f} is too {size}'
 
 # %% ../../nbs/solutions/02_forward.ipynb #bf033869
 def _entropy(p): # (…, k) probabilities -> (…)
