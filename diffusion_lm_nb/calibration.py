@@ -113,11 +113,12 @@ def read_words(automaton, vocab): # `Automaton`; `Vocab` of its ids
     def step(state, leaf): return table[state][vocab.ids[leaf[1]]]
     return 0, step, lambda state: bool(automaton.accepts[state])
 
-# %% ../nbs/17b_calibration.ipynb #870ba3ad
+# %% ../nbs/17b_calibration.ipynb #56d4fc00
 def upos(leaf): # (tag, word) -> str
     "The universal tag of a leaf."
     return _UPOS_OF_WORD.get(leaf[1]) or _UPOS.get(leaf[0], 'X')
 
+# %% ../nbs/17b_calibration.ipynb #141c3f2d
 def read_tags(tags): # list of str
     "Arguments of a `ConditionedGrammar`: the text has exactly these tags."
     def step(state, leaf):
@@ -151,11 +152,12 @@ class InsideSums:
             self.known[items] = joined_sums(first, rest, self.n)
         return self.known[items]
 
-# %% ../nbs/17b_calibration.ipynb #278f9462
+# %% ../nbs/17b_calibration.ipynb #43f2c6a0
 def add(out, p, sums): # dicts as of `InsideSums.one`
     "`out` plus p times `sums`, in place."
     for key, v in sums.items(): out[key] = out[key] + p * v if key in out else p * v
 
+# %% ../nbs/17b_calibration.ipynb #c666a8f7
 def joined_sums(first, rest, n): # as of `InsideSums.one`; most words
     "One part, and then another: all ways to split."
     out = {}
@@ -217,13 +219,14 @@ def log_partition(self: GrammarLM, weights, sizes): # (batch, n + 1, vocab); (ba
         by_size.append(sum(found, zero))
     return torch.stack(by_size, 1)[rows, sizes].log()
 
-# %% ../nbs/17b_calibration.ipynb #c86d3f75
+# %% ../nbs/17b_calibration.ipynb #dc91a001
 @patch
 def rounding(self: GrammarLM, x, t, mask=None, self_cond=None): # as in `DiffusionLM.rounding`
     "Each position by itself: at t = 0 nothing is left to be found out."
     a, σ = self.schedule.coefs(t)
     return (a / σ ** 2 * (x @ self.emb.E.T - a / 2 * self.emb.E.pow(2).sum(-1))).log_softmax(-1)
 
+# %% ../nbs/17b_calibration.ipynb #717991bc
 @patch
 def predict(self: GrammarLM, x, t, mask=None, self_cond=None): # as in `DiffusionLM.predict`
     "Exact token marginals p(w | x_t), or p(w | x_t, c), `(batch, length, vocab)`, and x̂_0."

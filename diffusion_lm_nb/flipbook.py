@@ -3,10 +3,11 @@
 # %% auto #0
 __all__ = ['PAGE', 'grey_png', 'Flipbook', 'flip']
 
-# %% ../nbs/Fg_flipbook.ipynb #bb1f5783
+# %% ../nbs/Fg_flipbook.ipynb #75a7c806
 import base64, html, io, json
 from fastcore.basics import patch
-from .files import BadInput, user_path, write_atomic
+from .files import BadInput
+from .animation import PLAYER, framed, save_as
 
 # %% ../nbs/Fg_flipbook.ipynb #0dfc8286
 def grey_png(figure, dpi=90): # matplotlib figure; dots an inch -> Pillow image
@@ -16,7 +17,7 @@ def grey_png(figure, dpi=90): # matplotlib figure; dots an inch -> Pillow image
     figure.savefig(buffer, format='png', dpi=dpi, facecolor='w')
     return Image.open(buffer).convert('L').quantize(16)
 
-# %% ../nbs/Fg_flipbook.ipynb #054bd368
+# %% ../nbs/Fg_flipbook.ipynb #15ef40e8
 PAGE = '''<!doctype html><html lang="en"><meta charset="utf-8"><title>TITLE</title>
 <meta name="viewport" content="width=device-width"><style>
 body { font: 15px/1.4 system-ui, sans-serif; margin: 0; padding: 8px; background: #fff }
@@ -38,18 +39,10 @@ function draw() {
   find("picture").alt = label; find("label").textContent = label;
   at.setAttribute("aria-valuetext", label);
 }
-function stop() { clearInterval(timer); timer = null; find("play").textContent = "Play" }
-function tick() { if (+at.value >= last) return stop(); at.value = +at.value + 1; draw() }
-find("play").addEventListener("click", () => {
-  if (timer) return stop();
-  if (+at.value >= last) at.value = 0;
-  find("play").textContent = "Pause"; timer = setInterval(tick, 300); draw();
-});
-at.max = last; at.addEventListener("input", () => { stop(); draw() }); draw();
-</script></html>
+PLAYER</script></html>
 '''
 
-# %% ../nbs/Fg_flipbook.ipynb #1ccfa777
+# %% ../nbs/Fg_flipbook.ipynb #0d129838
 class Flipbook:
     "Pictures that follow one another; a notebook shows them, `save` writes them."
     def __init__(
@@ -67,12 +60,10 @@ class Flipbook:
             picture.save(buffer, 'png', optimize=True)
             coded.append(base64.b64encode(buffer.getvalue()).decode())
         data = json.dumps(dict(labels=self.labels, pictures=coded), ensure_ascii=False)
-        page = PAGE.replace('TITLE', html.escape(self.title))
+        page = PAGE.replace('TITLE', html.escape(self.title)).replace('PLAYER', PLAYER)
         return page.replace('DATA', data.replace('<', '\\u003c'))
     def _repr_html_(self):
-        height = 90 + self.pictures[0].height
-        return (f'<iframe title="{html.escape(self.title)}" style="width:100%;height:{height}px;'
-                f'border:1px solid #ccc" srcdoc="{html.escape(self.page())}"></iframe>')
+        return framed(self.page(), self.title, 90 + self.pictures[0].height)
     def __repr__(self): return f'{self.title}: {len(self.pictures)} pictures'
 
 # %% ../nbs/Fg_flipbook.ipynb #8dc65375
@@ -91,15 +82,12 @@ def flip(
         raise BadInput('the figures differ in size; give all the same figsize')
     return Flipbook(pictures, labels, str(title))
 
-# %% ../nbs/Fg_flipbook.ipynb #3858563c
+# %% ../nbs/Fg_flipbook.ipynb #5ecc29c1
 @patch
 def save(self: Flipbook, path): # a file name with .html or .gif
     "Write the figure as a page that stands alone, or as a looped picture."
-    kind = str(path).rsplit('.', 1)[-1].lower()
-    if kind not in ('html', 'gif'):
-        raise BadInput(f'a figure is written as .html or .gif, not as {path}')
-    whole, (first, *rest) = io.BytesIO(), self.pictures
-    if kind == 'gif':
-        first.save(whole, 'gif', save_all=True, append_images=rest, loop=0, optimize=True,
+    first, *rest = self.pictures
+    def write_gif(file):
+        first.save(file, 'gif', save_all=True, append_images=rest, loop=0, optimize=True,
                    duration=[300] * len(rest) + [2000])
-    write_atomic(user_path(path), whole.getvalue() or self.page())
+    save_as(path, self.page, write_gif)

@@ -2,9 +2,8 @@
 
 # %% auto #0
 __all__ = ['LIMITS', 'WHOLE', 'MOST_LETTERS', 'LABELS', 'SAMPLERS', 'SOLVER_CLASSES', 'NOISE_NAMES', 'EXAMPLES', 'Choices',
-           'read_number', 'read_choices', 'read_span', 'pattern_size', 'read_pattern', 'control_of', 'control_code',
-           'solver_of', 'SameStart', 'Run', 'verdict_line', 'can_say', 'known_values', 'need_widgets', 'choice_widgets',
-           'Steering', 'steer']
+           'read_number', 'read_choices', 'read_span', 'control_of', 'control_code', 'solver_of', 'SameStart', 'Run',
+           'verdict_line', 'can_say', 'known_values', 'need_widgets', 'choice_widgets', 'Steering', 'steer']
 
 # %% ../nbs/Fe_steering.ipynb #dafaa4fd
 import re
@@ -19,7 +18,7 @@ from .guidance import joined, parts_of
 from .controls import Length, Planned, SemanticContent
 from .gaps import Infill
 from .syntax import PartsOfSpeech, SyntaxSpan, SyntaxTree
-from .further import PatternReader, Regex
+from .further import Regex
 from .animation import show
 
 # %% ../nbs/Fe_steering.ipynb #99e3fffa
@@ -89,25 +88,6 @@ def read_span(text): # first word, last word, label
                        f' {text[:50]!r}')
     return SyntaxSpan(int(found[1]), int(found[2]), found[3])
 
-# %% ../nbs/Fe_steering.ipynb #318504d9
-def pattern_size(tree): # of `PatternReader`
-    "How many words and signs the automaton is built from, a number."
-    kind, *parts = tree
-    if kind == 'repeat':
-        inner, least, most = parts
-        copies = least + 1 if most is None else max(most, 1)
-        return pattern_size(inner) * copies
-    return sum(pattern_size(p) for p in parts if isinstance(p, tuple)) or 1
-
-# %% ../nbs/Fe_steering.ipynb #fc8988e8
-def read_pattern(text): # as chapter 17 has it
-    "The `Regex` that is typed; BadInput if it is none, or would be too large."
-    if text.count('(') > 50: raise BadInput('a pattern with more than 50 brackets; shorten it')
-    size = pattern_size(PatternReader(text).read())
-    if size > 5000:
-        raise BadInput(f'the pattern repeats {size:,} words in all; 5,000 are the most')
-    return Regex(text)
-
 # %% ../nbs/Fe_steering.ipynb #3b5395e1
 def control_of(choices): # `Choices`
     "All controls that were chosen, joined by `&`; None if there is none."
@@ -117,7 +97,7 @@ def control_of(choices): # `Choices`
     if c.tree: parts.append(SyntaxTree(c.tree))
     if c.span: parts.append(read_span(c.span))
     if c.gaps: parts.append(Infill.parse(c.gaps))
-    if c.pattern: parts.append(read_pattern(c.pattern))
+    if c.pattern: parts.append(Regex(c.pattern))
     if c.n_words: parts.append(Length(c.n_words))
     return joined(parts)
 
