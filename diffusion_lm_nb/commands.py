@@ -42,6 +42,7 @@ from .plug_and_play import BASELINE_KINDS, BASELINE_PRESETS, CodeLM, GeDi, PPLM
 from .plug_and_play import XLMWriter
 from .constrained_decoding import CtrlG, GridBeam, HMM
 from .constrained_decoding import HMM_KINDS, HMM_PRESETS
+from .discrete import DISCRETE_PRESETS
 from .infilling import ARWriter, ByModel, frequent_words, hidden_words, infill_by
 from .infilling import INFILL_KINDS, INFILL_METHODS, INFILL_PRESETS, LeftWriter
 from .gradient_decoding import Cold, Delorean
@@ -90,7 +91,7 @@ KINDS = (
 
 PRESETS = (
     MODEL_PRESETS | CONTROL_PRESETS | SYNTAX_PRESETS | ORACLE_PRESETS | LM_PRESETS
-    | BART_PRESETS | BASELINE_PRESETS | HMM_PRESETS | INFILL_PRESETS
+    | BART_PRESETS | BASELINE_PRESETS | HMM_PRESETS | INFILL_PRESETS | DISCRETE_PRESETS
 )
 
 # %% ../nbs/H_commands.ipynb #0047220a

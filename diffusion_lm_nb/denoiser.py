@@ -6,6 +6,7 @@ __all__ = ['RECIPES', 'timestep_embedding', 'apply_rope', 'Block', 'two_layers',
 
 # %% ../nbs/05_denoiser.ipynb #0b063df5
 import math
+from importlib import import_module
 import torch
 import torch.nn.functional as F
 from fastcore.basics import patch
@@ -343,16 +344,19 @@ def rounding(self: PaperDiffusionLM, x, t=None, mask=None, self_cond=None): # on
 # %% ../nbs/05_denoiser.ipynb #a6025c40
 RECIPES = dict(tokens=DiffusionLM, paper=PaperDiffusionLM)
 def diffusion_lm(words, # the vocabulary, specials first
-                 recipe='tokens', # tokens or paper
+                 recipe='tokens', # tokens, paper, masked or uniform
                  **sizes): # the other arguments of `DiffusionLM`
-    "A fresh model of either recipe."
-    if recipe not in RECIPES: raise BadInput(f'no recipe {recipe!r}; there are tokens and paper')
-    return RECIPES[recipe](words, recipe=recipe, **sizes)
+    "A fresh model of a recipe."
+    return DiffusionLM.class_of(dict(recipe=recipe))(words, recipe=recipe, **sizes)
 
 # %% ../nbs/05_denoiser.ipynb #975b90f0
 @patch(cls_method=True)
 def class_of(cls: DiffusionLM, config): # dict of a config.json
     "The class that a saved model belongs to: `cls`, or that of its recipe."
     recipe = config.get('recipe', cls.recipe)
-    if recipe not in [*RECIPES]: raise BadInput(f'no recipe {recipe!r}; there are tokens and paper')
-    return cls if cls.recipe == recipe else RECIPES[recipe]
+    if recipe == cls.recipe: return cls
+    if recipe in ('masked', 'uniform'):
+        return import_module('diffusion_lm_nb.discrete').DiscreteLM
+    if recipe not in [*RECIPES]:
+        raise BadInput(f'no recipe {recipe!r}; there are tokens, paper, masked and uniform')
+    return RECIPES[recipe]

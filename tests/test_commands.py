@@ -2,22 +2,14 @@
 import json, os, signal, subprocess, sys, time
 from pathlib import Path
 import pytest, torch
+from fresh import fresh
 
 def run(name, *args, ok=0, timeout=120, **env):
     "A command in a process of its own -> (stdout, stderr)."
-    code = (
-        f'import sys; sys.argv[0] = {name!r}; from diffusion_lm_nb.commands import {name} as f;'
-        ' sys.exit(f())'
-    )
-    r = subprocess.run(
-        [sys.executable, '-c', code, *map(str, args)],
-        capture_output=True,
-        text=True,
-        timeout=timeout,
-        env={**os.environ, 'OMP_NUM_THREADS': '1', **env},
-    )
-    assert r.returncode == ok, f'{name} {args}: exit {r.returncode}, {r.stdout}{r.stderr}'
-    return r.stdout, r.stderr
+    env = {**os.environ, 'OMP_NUM_THREADS': '1', **env}
+    code, out, err = fresh('diffusion_lm_nb.commands', name, args, os.getcwd(), env, timeout)
+    assert code == ok, f'{name} {args}: exit {code}, {out}{err}'
+    return out, err
 
 def refused(name, *args, says):
     "Bad input: exit code 2, one clear line, nothing on stdout."

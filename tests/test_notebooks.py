@@ -2,6 +2,7 @@
 import ast, json, os, re, shutil, subprocess, sys
 from pathlib import Path
 import pytest, torch
+from fresh import fresh_run
 
 repo = Path(__file__).parents[1]
 notebooks = sorted(
@@ -68,9 +69,8 @@ def test_runs(notebook, tmp_path):
     env = {k: v for k, v in os.environ.items() if k != 'DLM_DATA'}
     home = str(tmp_path/'hub')
     env |= dict(OMP_NUM_THREADS='1', HF_HUB_OFFLINE='1', HF_HOME=home, PYTHONPATH=str(repo))
-    command = [Path(sys.executable).with_name('nbdev-test'), '--save', notebook]
-    done = subprocess.run(command, cwd=tmp_path, env=env, timeout=400, capture_output=True, text=True)
-    assert done.returncode == 0 and 'Success.' in done.stdout, (done.stdout + done.stderr)[-4000:]
+    done, said = fresh_run(notebook, tmp_path, env)
+    assert done == 0 and 'Success.' in said, f'{done}: {said[-4000:]}'
     kept = json.loads((repo/'tests/golden.json').read_text())['machine']
     here = dict(torch=torch.__version__.split('+')[0], cpu=torch.backends.cpu.get_cpu_capability())
     if kept != here: return                     # another kind of CPU may print other digits

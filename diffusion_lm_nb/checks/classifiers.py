@@ -61,7 +61,7 @@ class _Says(Control):
 @cache
 def _texts(): # -> the model, the examples, the phrases
     "What the classifiers of this chapter are trained on."
-    corpus = load_corpus('grammar')
+    corpus = [e for e in load_corpus('grammar') if len(e.words) <= 18]
     fields = 'food', 'Type', 'near'
     values = sorted({v for e in corpus for field, v in e.mr if field in fields})
     return DiffusionLM.from_pretrained('grammar').eval(), corpus, values
@@ -113,7 +113,7 @@ def _write(seeds=(0, 1), **kwargs): # 32 texts a seed; as in `sample`
     names = ['French', 'Japanese', 'Indian', 'bistro']
     names += ['coffee shop', 'the park', 'the museum', 'tea room']
     wanted = [c for c in map(_Says, names) for _ in range(4)]
-    run = dict(steps=30, batch_size=32, n_words=12) | kwargs
+    run = dict(steps=20, batch_size=32, n_words=12) | kwargs
     written = [t for seed in seeds for t in _texts()[0].sample(32, wanted, seed=seed, **run)]
     return [t.split() for t in written], wanted * len(seeds)
 

@@ -125,6 +125,12 @@ def _judged(texts): # lists of words -> share derived, its 95 % interval, how ma
     low, high = ((middle + sign * half) / (1 + z * z / n) for sign in (-1, 1))
     return p, low, high, len(set(map(tuple, texts)))
 
+# %% ../../nbs/solutions/06b_training.ipynb #5b1e9d07
+@functools.cache
+def _before(lm): # the trained model -> as `_judged`
+    "What the chapter's sampler reaches with this model."
+    return _judged(_write(lm, 200))
+
 # %% ../../nbs/solutions/06b_training.ipynb #8f2aee6c
 @exercise('06b.3')
 def check_06b_3(write_better, # (model, n) -> n lists of words
@@ -134,7 +140,7 @@ def check_06b_3(write_better, # (model, n) -> n lists of words
     assert len(texts) == 200, f'{len(texts)} texts, not 200'
     share, low, _, different = _judged(texts)
     assert different >= 150, f'derived {share:.0%}, but only {different} of 200 differ'
-    before, _, high, _ = _judged(_write(lm, 200))
+    before, _, high, _ = _before(lm)
     assert low > high, (
         f'derived {share:.0%}, with `write` {before:.0%}: the lower end of your interval,'
         f' {low:.0%}, is not above the upper end of the other, {high:.0%}')
