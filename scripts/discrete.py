@@ -2,39 +2,35 @@
 
     OMP_NUM_THREADS=1 python scripts/discrete.py perfect     # perfect networks, some minutes
     OMP_NUM_THREADS=1 python scripts/discrete.py grammar     # the shipped models of the grammar
-    OMP_NUM_THREADS=1 python scripts/discrete.py loss        # the bound as the loss, trained here
     DLM_DATA=... OMP_NUM_THREADS=1 python scripts/discrete.py e2e   # models of runs/17c
 
 Part *perfect*: 256 texts of twelve words by the perfect denoiser, in 2 to 50 steps. Part *grammar*:
 the same by trained networks; their bound on 500 texts; texts under four controls, as in chapter 17b.
-Part *loss*: two more networks, whose loss is the bound. Part *e2e*: models of 1.06M parameters and
-1,500 steps (`python scripts/discrete.py train KIND` makes one), with the word vectors of the shipped
-model, so that its classifier of syntax serves all; controls act on token marginals alone.
+Part *e2e*: models of 1.06M parameters and 1,500 steps, made by `python scripts/discrete.py train
+masked uniform gaussian`, with the word vectors of the shipped model, so that its classifier of syntax
+serves all; controls act on token marginals alone.
 Texts are kept in runs/discrete and not made twice.
 """
 import json, sys, time
 from dataclasses import replace
 from pathlib import Path
-from unittest import mock
 
 import torch
 
 from diffusion_lm_nb import DiffusionLM, Particles
 from diffusion_lm_nb.calibration import *
-from diffusion_lm_nb.commands import PRESETS
 from diffusion_lm_nb.controls import distinct, wilson_interval
 from diffusion_lm_nb.corpora import load_corpus, repeats
-from diffusion_lm_nb.discrete import DiscreteLM, InOrder, PerfectDiscreteLM
+from diffusion_lm_nb.discrete import InOrder, PerfectDiscreteLM
 from diffusion_lm_nb.files import BadInput, write_atomic
 from diffusion_lm_nb.likelihood import likelihood
-from diffusion_lm_nb.loss import SMALL, self_condition_now, stratified_timesteps, without_dropout
 from diffusion_lm_nb.metrics import fluency, success_rows
 from diffusion_lm_nb.reproduction import pick, read_targets, shipped_targets
 from diffusion_lm_nb.sampling import load_model
 from diffusion_lm_nb.training import fit, make_diffusion
 from ablate import RECIPE
 from further import CONTROLS, GRAMMAR, M, SEED, TABLE, TAGS, TagsByLexicon, holds, truth_of
-from measure import commit, hardware, weights
+from measure import commit, hardware
 
 KINDS = 'gaussian', 'masked', 'uniform'
 STEPS = 2, 3, 5, 8, 12, 20, 50
@@ -145,33 +141,6 @@ def grammar():
         if kind != 'gaussian': rows += controlled(part, kind, perfect_of(kind, lm), 'perfect')
     return rows
 
-def bound_loss(self, ids, mask, gen, shard=(0, 1), twice=None):
-    "In place of `DiscreteLM.loss`: the integrand of the bound, as MDLM and UDLM train."
-    (B, L), m = ids.shape, mask.float()
-    t = stratified_timesteps(B, gen, 'cpu').clamp(min=1e-3)[:, None].expand(B, L)
-    x = self.noise.corrupt(ids, t, *torch.rand(2, B, L, generator=gen))
-    x̂0 = None
-    if self_condition_now(gen):
-        with without_dropout(self.net): x̂0 = self.predict(x, t, mask)[1]
-    logp, _ = self.predict(x, t, mask, x̂0)
-    ce = (self.noise.cost(x, ids, logp, t) * m).sum() / m.sum()
-    return ce, dict(ce=ce.detach())
-
-def loss():
-    rows = []
-    for kind in KINDS[1:]:
-        folder = MODELS / f'grammar-{kind}-bound'
-        if not (folder / 'model.safetensors').exists():
-            p = PRESETS[f'grammar-{kind}']
-            torch.manual_seed(0)
-            lm, at = make_diffusion(p, load_corpus('grammar'), 0)
-            with mock.patch.object(DiscreteLM, 'loss', bound_loss): fit(lm, at, p, device='cpu')
-            lm.save_pretrained(folder)
-        lm = DiffusionLM.from_pretrained(folder)
-        rows.append(bound_row('discrete-loss', kind, lm))
-        rows += by_steps('discrete-loss', {kind: lm})
-    return rows
-
 def train(kind): # one of KINDS
     "A model of E2E with the word vectors of the shipped one, `E2E_STEPS` steps."
     recipe = {} if kind == 'gaussian' else dict(recipe=kind)
@@ -225,7 +194,7 @@ def e2e():
                             distinct4=distinct(words), seconds_per_50=seconds / n * 50))
     return rows
 
-PARTS = dict(perfect=perfect, grammar=grammar, loss=loss, e2e=e2e)
+PARTS = dict(perfect=perfect, grammar=grammar, e2e=e2e)
 
 def main(*parts):
     if parts[:1] == ('train',):

@@ -1,12 +1,9 @@
-"""Fresh runs of notebooks and commands by copies of a process that has imported what they import:
-some two or three seconds less each than a new Python."""
-import importlib, multiprocessing, os, sys, tempfile
+"""Fresh runs of notebooks, commands and scripts by copies of a process that has imported what they
+import (`warm.py`): some seconds less each than a new Python."""
+import importlib, multiprocessing, os, runpy, sys, tempfile
 from pathlib import Path
 from subprocess import TimeoutExpired
 from unittest import mock
-
-IMPORTED = ['torch', 'matplotlib.pyplot', 'transformers', 'nltk', 'sacrebleu.metrics', 'IPython',
-            'nbdev.test', 'diffusion_lm_nb.commands', 'fresh']
 
 def _child(module, name, args, folder, env, out, err): # in the copy
     for stream, path in ((1, out), (2, err)):
@@ -26,7 +23,7 @@ def _child(module, name, args, folder, env, out, err): # in the copy
 def fresh(module, name, args, folder, env, timeout): # -> exit code, stdout, stderr
     "What the function of a module does with these arguments of the command line."
     context = multiprocessing.get_context('forkserver')
-    context.set_forkserver_preload(IMPORTED)
+    context.set_forkserver_preload(['warm', 'fresh'])
     with tempfile.TemporaryDirectory() as d:
         out, err = Path(d) / 'out', Path(d) / 'err'
         todo = (module, name, [*map(str, args)], str(folder), env, str(out), str(err))
@@ -45,3 +42,12 @@ def fresh_run(notebook, folder, env, timeout=400): # a path in the folder -> exi
     "What `nbdev-test --save` does with a notebook."
     code, out, err = fresh('nbdev.test', 'nbdev_test', ['--save', notebook], folder, env, timeout)
     return code, out + err
+
+def _main(): # in the copy
+    sys.argv[0] = os.environ.pop('SCRIPT')
+    sys.path.insert(0, str(Path(sys.argv[0]).resolve().parent))
+    runpy.run_path(sys.argv[0], run_name='__main__')
+
+def fresh_script(script, args, folder, env, timeout): # -> exit code, stdout, stderr
+    "What a Python script does with these arguments."
+    return fresh('fresh', '_main', args, folder, env | {'SCRIPT': str(script)}, timeout)

@@ -1,7 +1,7 @@
 "Chapter 17c: masked and uniform diffusion, against sums over all words."
-import itertools, json, math, subprocess, sys
-from pathlib import Path
+import itertools, json, math, os
 import pytest, torch
+from fresh import fresh
 from diffusion_lm_nb import BadInput, DiffusionLM, Length, Particles, SemanticContent
 from diffusion_lm_nb.calibration import ConditionedGrammar
 from diffusion_lm_nb.discrete import (
@@ -194,13 +194,14 @@ def test_bad_input(made):
         DiscreteLM(['PAD', 'START', 'END', 'UNK', 'a'], mask_pads=False)
 
 def test_the_commands_know_them(tmp_path):
-    bin = Path(sys.executable).parent
-    def run(*args): return subprocess.run([bin / args[0], *args[1:]], capture_output=True, text=True)
-    out = str(tmp_path / 'm')
-    done = run('dlm-train', 'grammar-uniform', '--out', out, '--steps', '2', '--batch-size', '4')
-    assert done.returncode == 0, done.stderr
+    def run(name, *args):
+        env = os.environ | dict(OMP_NUM_THREADS='1')
+        return fresh('diffusion_lm_nb.commands', name, args, tmp_path, env, timeout=120)
+    args = ['grammar-uniform', '--out', 'm', '--steps', '2', '--batch-size', '4', '--device', 'cpu']
+    code, _, err = run('dlm_train', *args)
+    assert code == 0, err
     assert json.loads((tmp_path / 'm/config.json').read_text())['recipe'] == 'uniform'
-    done = run('dlm-sample', '--model', out, '--n', '2', '--steps', '3')
-    assert done.returncode == 0 and len(done.stdout.splitlines()) == 2, done.stderr
-    done = run('dlm-sample', '--model', out, '--n', '1', '--steps', '3', '--solver', 'ddim')
-    assert done.returncode == 2 and 'ancestral' in done.stderr
+    code, out, err = run('dlm_sample', '--model', 'm', '--n', '2', '--steps', '3')
+    assert code == 0 and len(out.splitlines()) == 2, err
+    code, _, err = run('dlm_sample', '--model', 'm', '--n', '1', '--steps', '3', '--solver', 'ddim')
+    assert code == 2 and 'ancestral' in err

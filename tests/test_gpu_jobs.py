@@ -1,7 +1,9 @@
 "The jobs of scripts/gpu.py, each run to its end on a CPU with tiny sizes."
 import json, os, runpy, subprocess, sys
 from pathlib import Path
+from types import SimpleNamespace
 import pytest, torch
+from fresh import fresh_script
 
 repo = Path(__file__).parents[1]
 JOBS = {'smoke': {'fit', 'semantic', 'spans', 'likelihood', 'save'},
@@ -13,9 +15,9 @@ JOBS = {'smoke': {'fit', 'semantic', 'spans', 'likelihood', 'save'},
 
 def job(name, out, *more): # -> the exit code, and the report
     env = os.environ | dict(OMP_NUM_THREADS='1')
-    line = [sys.executable, repo / 'scripts/gpu.py', name, '--tiny', '--device', 'cpu',
-            '--out', out, '--work', out / 'work', *more]
-    done = subprocess.run(list(map(str, line)), env=env, capture_output=True, text=True, timeout=300)
+    args = [name, '--tiny', '--device', 'cpu', '--out', out, '--work', out / 'work', *more]
+    found = fresh_script(repo / 'scripts/gpu.py', args, os.getcwd(), env, timeout=300)
+    done = SimpleNamespace(**dict(zip(('returncode', 'stdout', 'stderr'), found)))
     report = out / f'{name}.json'
     return done, json.loads(report.read_text()) if report.exists() else None
 
@@ -72,7 +74,8 @@ def test_the_first_estimate_is_from_a_latent_of_its_time(monkeypatch):
     apart = ((xt - lm.schedule.coefs(t)[0] * x0) / lm.schedule.coefs(t)[1])[moved, 0]
     assert 0 < 1 - (z * apart).mean() < .5                 # new noise, beside the old
 
-def test_a_report_becomes_a_row(tmp_path):
+def test_a_report_becomes_a_row(tmp_path, monkeypatch):
+    monkeypatch.syspath_prepend(repo / 'scripts')
     gpu = runpy.run_path(str(repo / 'scripts/gpu.py'), run_name='gpu')
     done, report = job('smoke', tmp_path, '--only', 'graph,sample')
     assert '--only' in report['command'] and {*report['parts']} == {'graph', 'sample'}
