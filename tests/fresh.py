@@ -28,7 +28,9 @@ def fresh(module, name, args, folder, env, timeout): # -> exit code, stdout, std
         out, err = Path(d) / 'out', Path(d) / 'err'
         todo = (module, name, [*map(str, args)], str(folder), env, str(out), str(err))
         process = context.Process(target=_child, args=todo)
-        with mock.patch.dict(os.environ, env): process.start() # the first call starts the server
+        # The first call starts the server. It finds `warm` by PYTHONPATH alone.
+        path = os.pathsep.join([str(Path(__file__).parent), env.get('PYTHONPATH', '')])
+        with mock.patch.dict(os.environ, env | dict(PYTHONPATH=path)): process.start()
         process.join(timeout)
         if process.is_alive():
             process.kill()

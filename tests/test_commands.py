@@ -2,7 +2,7 @@
 import json, os, signal, subprocess, sys, time
 from pathlib import Path
 import pytest, torch
-from fresh import fresh
+from fresh import fresh, fresh_script
 
 def run(name, *args, ok=0, timeout=120, **env):
     "A command in a process of its own -> (stdout, stderr)."
@@ -477,3 +477,12 @@ def test_interrupt_keeps_the_checkpoint(undisturbed, tmp_path):
         and '--resume' in err
         and (tmp_path / 'run' / 'checkpoint.safetensors').exists()
     )
+
+def test_a_copy_has_the_imports_and_the_grammar(tmp_path):
+    "Else nothing fails, and the suite takes minutes longer."
+    (tmp_path / 'look.py').write_text(
+        'import sys; from diffusion_lm_nb.corpora import _load_grammar\n'
+        'print("nbdev.test" in sys.modules, _load_grammar.cache_info().currsize, *sys.argv[1:])')
+    env = {**os.environ, 'OMP_NUM_THREADS': '1'}
+    code, out, err = fresh_script(tmp_path / 'look.py', ['a b'], tmp_path, env, timeout=60)
+    assert (code, out) == (0, 'True 2 a b\n'), err

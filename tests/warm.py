@@ -1,4 +1,5 @@
 "What most notebooks and commands need, imported and made once, for the copies of `fresh`."
+import gc
 from importlib import import_module
 from diffusion_lm_nb.corpora import load_corpus
 
@@ -7,3 +8,5 @@ for name in ('matplotlib.pyplot', 'nltk', 'sacrebleu.metrics', 'IPython', 'nbdev
              'diffusion_lm_nb.commands', *map(models.format, ('gpt2', 'bert', 'bart', 'xlm'))):
     import_module(name)
 for split in ('train', 'valid'): load_corpus('grammar', split) # the module keeps it
+gc.collect()
+gc.freeze() # or each collection in a copy walks through all of this, and copies its pages
