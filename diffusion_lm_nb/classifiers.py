@@ -7,6 +7,7 @@ __all__ = ['marginals_alone', 'NoisyClassifier', 'JointClassifier']
 import torch, torch.nn.functional as F
 from torch import nn
 from fastcore.basics import patch
+from .files import BadInput
 from .checkpoints import Pretrained
 from .forward import make_schedule, q_sample
 from .denoiser import Denoiser
@@ -47,7 +48,10 @@ class NoisyClassifier(nn.Module, Pretrained):
 # %% ../nbs/09b_classifiers.ipynb #cb92c688
 @patch(cls_method=True)
 def for_model(cls: NoisyClassifier, lm, labels, **sizes): # `DiffusionLM`; as in `NoisyClassifier`
-    "A fresh classifier for the latents of `lm`."
+    "A fresh classifier for the latents of `lm`; BadInput if its x_t are tokens."
+    if not lm.has_latents:
+        raise BadInput(f'a classifier of latents steers no {type(lm).__name__}, whose x_t are tokens;'
+                       ' controls condition its token marginals without one')
     config = lm._hub_mixin_config
     same = dict(length=lm.length, **{k: config[k] for k in ('schedule', 'schedule_args')})
     self = cls(labels, len(lm.vocab), lm.dim, **same | sizes)

@@ -198,6 +198,7 @@ class DiffusionLM(nn.Module, Pretrained, Interface):
     It grows chapter by chapter; here it can be made, saved, loaded, and asked for token marginals.
     """
     recipe = 'tokens'
+    has_latents = True # False: its x_t are tokens (chapter 17c)
     added_later = 'share', 'temperature', 'below', 'steered_share' # what older saved models lack
     def __init__(
         self,

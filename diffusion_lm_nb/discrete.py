@@ -3,14 +3,13 @@
 # %% auto #0
 __all__ = ['NOISES', 'DISCRETE_PRESETS', 'AbsorbingNoise', 'UniformNoise', 'DiscreteLM', 'draw', 'InOrder', 'PerfectDiscreteLM']
 
-# %% ../nbs/17c_discrete.ipynb #7f914a81
+# %% ../nbs/17c_discrete.ipynb #3a386ac9
 import torch, torch.nn.functional as F
 from fastcore.basics import patch
 from .files import BadInput
 from .data import pad_batch
 from .denoiser import DiffusionLM
-from .loss import per_token_timesteps, Preset, self_condition_now, SMALL
-from .loss import stratified_timesteps, TINY, without_dropout
+from .loss import Preset, SMALL, TINY
 from .solvers import OLD_NAMES, Ancestral
 from .sampling import time_grid
 from .calibration import GrammarLM
@@ -59,12 +58,12 @@ def log_evidence(self: UniformNoise, x, t): # (batch, length) each
     same = F.one_hot(x, self.words).bool()
     return torch.where(same, 1 - t + t / self.words, t / self.words).log()
 
-# %% ../nbs/17c_discrete.ipynb #016f0f58
+# %% ../nbs/17c_discrete.ipynb #66fccd24
 NOISES = dict(masked=AbsorbingNoise, uniform=UniformNoise)
 
 class DiscreteLM(DiffusionLM):
     "A diffusion model whose latents are tokens; recipe `masked` or `uniform`."
-    recipe = 'masked'
+    recipe, has_latents = 'masked', False
     def __init__(
         self,
         words: list, # as in `DiffusionLM`, like all that follow
@@ -104,25 +103,20 @@ def predict(
         logp = (self.head(h.float()) + evidence).log_softmax(-1)
         return logp, logp.exp() @ self.emb.E
 
-# %% ../nbs/17c_discrete.ipynb #44f9e84d
+# %% ../nbs/17c_discrete.ipynb #be25c085
 @patch
-def loss(self: DiscreteLM, ids, mask, # (batch, length) each
-         gen, shard=(0, 1), twice=None): # as in `DiffusionLM.loss`
-    "Cross-entropy of the words in nats a token, and a dict of parts."
-    (B, L), (r, R), dev = ids.shape, shard, ids.device
-    t = per_token_timesteps(stratified_timesteps(B, gen, dev), mask, gen)
-    u, v = torch.rand(2, B, L, generator=gen, device=gen.device).to(dev)
-    if twice is None: twice = self_condition_now(gen)
-    loss_mask = (mask & (t > 0)).float()           # not the words that are read clean
-    total = loss_mask.sum().clamp(min=1)
-    ids, mask, t, u, v, loss_mask = (a[r::R] for a in (ids, mask, t, u, v, loss_mask))
-    xt, x̂0 = self.noise.corrupt(ids, t, u, v), None
-    if twice and self.self_cond:
-        with without_dropout(self.net): x̂0 = self.predict(xt, t, mask)[1]
-    logp, _ = self.predict(xt, t, mask, x̂0)
-    nats = F.nll_loss(logp.transpose(1, 2), ids, reduction='none') * loss_mask
-    ce = R * nats.sum() / total
-    return ce, dict(ce=ce.detach())
+def forward_noise(self: DiscreteLM, batch, length, gen): # as in `DiffusionLM.forward_noise`
+    "The random numbers that `corrupt` takes: uniform in [0, 1), `(batch, length, 2)`."
+    drawn = torch.rand(2, batch, length, generator=gen, device=gen.device)
+    return drawn.movedim(0, -1).to(self.device)
+
+# %% ../nbs/17c_discrete.ipynb #fdf7fb34
+@patch
+def corrupt(self: DiscreteLM, ids, t, # (batch, length); (batch,) or (batch, length)
+            noise): # of `forward_noise`
+    "x_t given the words, `(batch, length)` tokens."
+    if t.dim() == 1: t = t[:, None].expand(ids.shape)
+    return self.noise.corrupt(ids, t, *noise.unbind(-1))
 
 # %% ../nbs/17c_discrete.ipynb #d42287dd
 DISCRETE_PRESETS = {
@@ -257,6 +251,12 @@ def sampling_loop(
     certain = F.one_hot(x.clamp(max=len(self.vocab) - 1), len(self.vocab)).float()
     yield ts[-1], x, certain.log(), None
 
+# %% ../nbs/17c_discrete.ipynb #05ad823f
+@patch
+def position_marginals(self: DiscreteLM, x, t): # as `corrupt` gives it; (batch,)
+    "p(w | x_t) of each position by itself, all words equally frequent, `(batch, length, vocab)`."
+    return self.noise.log_evidence(x, t[:, None].expand(x.shape)).softmax(-1)
+
 # %% ../nbs/17c_discrete.ipynb #15f4ba13
 @patch
 def bind_guide(self: DiscreteLM, guide, controls, strength, solver): # as in `sample`
@@ -275,6 +275,14 @@ def make_solver(self: DiscreteLM, solver, steered=False): # as in `DiffusionLM.m
     else: raise BadInput(f'no solver {name!r} for a model of {self.recipe} diffusion; it takes'
                          ' ancestral steps' + ', or InOrder()' * (self.recipe == 'masked'))
     return made.cooled(self.temperature, self.below)
+
+# %% ../nbs/17c_discrete.ipynb #8cda5fa3
+@patch
+def word_costs(self: DiscreteLM, ids, s, t, times, noise): # as in `DiffusionLM.word_costs`
+    "Cost of the step from t to s of each position, `(draws, length)` nats."
+    x, there = self.corrupt(ids, times, noise), torch.ones_like(times, dtype=torch.bool)
+    logp, _ = self.predict(x, times, there)
+    return (t - s)[:, None] * self.noise.cost(x, ids, logp, times)
 
 # %% ../nbs/17c_discrete.ipynb #551d6872
 class PerfectDiscreteLM(GrammarLM, DiscreteLM):

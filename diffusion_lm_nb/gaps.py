@@ -10,7 +10,6 @@ import torch
 from fastcore.basics import patch
 from .files import BadInput
 from .corpora import split_words
-from .forward import q_sample
 from .objective import vlb_weight
 from .denoiser import DiffusionLM, PaperDiffusionLM
 from .loss import keyed_generator
@@ -119,6 +118,18 @@ def gaps(self: Infill, words): # of a finished text, list[str]
         at += n
     return out
 
+# %% ../nbs/10b_gaps.ipynb #cd9b049c
+@patch
+def word_costs(self: DiffusionLM, ids, # (draws, length)
+               s, t, # (draws,) times of a step
+               times, # (draws, length): t, or 1 where a word is hidden
+               noise): # of `forward_noise`
+    "KL of the step from t to s of each position, `(draws, length)` nats (chapter 08)."
+    there = torch.ones_like(times, dtype=torch.bool)
+    _, x̂0 = self.predict(self.corrupt(ids, times, noise), times, there)
+    w = vlb_weight(s, t, self.schedule).float()[:, None]
+    return w * (self.emb(ids) - x̂0).pow(2).sum(-1)
+
 # %% ../nbs/10b_gaps.ipynb #3726f220
 @patch
 @torch.no_grad()
@@ -127,7 +138,7 @@ def context_log_prob(
     words, # list of str, None where a word is open
     i, # (draws,) numbers of steps, from 0 to T − 1
     T, # steps of the chain
-    noise, # (draws, more positions than the sequence has, dim)
+    noise, # (draws, more positions than the sequence has, …), of `forward_noise`
 ):
     "Estimate of log p(context) in nats: the ELBO's sum over t, the gap being pure noise."
     v = self.vocab
@@ -135,12 +146,8 @@ def context_log_prob(
     gap = torch.tensor([False, *(w is None for w in words), False], device=self.device)
     left, L = int(gap.nonzero()[0]), len(ids)
     noise = torch.cat([noise[:, :left], noise[:, noise.shape[1] - (L - left):]], 1)
-    x0 = self.emb(torch.tensor([ids] * len(i), device=self.device))
-    s, t = i / T, (i + 1) / T
-    times = torch.where(gap, 1.0, t[:, None])
-    _, x̂0 = self.predict(q_sample(x0, times, self.schedule, noise), times,
-                         torch.ones_like(times, dtype=torch.bool))
-    kl = vlb_weight(s, t, self.schedule).float()[:, None] * (x0 - x̂0).pow(2).sum(-1)
+    ids, s, t = torch.tensor([ids] * len(i), device=self.device), i / T, (i + 1) / T
+    kl = self.word_costs(ids, s, t, torch.where(gap, 1.0, t[:, None]), noise)
     return -T * (kl * ~gap).sum(1).mean()
 
 # %% ../nbs/10b_gaps.ipynb #34af60da
@@ -160,7 +167,7 @@ def gap_size_probs(
     if isinstance(self, PaperDiffusionLM): return torch.ones(most) / most
     gen, log_prob = keyed_generator(0, 77), torch.zeros(most)
     i = (torch.arange(draws) + torch.rand(draws, generator=gen)) / draws * T
-    noise = torch.randn(draws, self.length + most, self.dim, generator=gen).to(self.device)
+    noise = self.forward_noise(draws, self.length + most, gen)
     for n in range(1, most + 1):
         words = infill.layout([*sizes[:k], n, *sizes[k + 1:]])
         log_prob[n - 1] = self.context_log_prob(words, i.floor().to(self.device), T, noise)

@@ -62,6 +62,20 @@ def without_dropout(net): # an `nn.Module`
         net.train(training)
         torch.clear_autocast_cache() # weights cast in here have no gradients
 
+# %% ../nbs/06_loss.ipynb #50d0a7ad
+@patch
+def forward_noise(self: DiffusionLM, batch, length, gen): # two sizes; generator, on its own device
+    "The random numbers that `corrupt` takes: standard normal, `(batch, length, dim)`."
+    drawn = torch.randn(batch, length, self.dim, generator=gen, device=gen.device)
+    return drawn.to(self.device)
+
+# %% ../nbs/06_loss.ipynb #219bfd70
+@patch
+def corrupt(self: DiffusionLM, ids, t, # (batch, length); (batch,) or (batch, length)
+            noise): # of `forward_noise`
+    "x_t given the words, `(batch, length, dim)`."
+    return q_sample(self.emb(ids), t, self.schedule, noise)
+
 # %% ../nbs/06_loss.ipynb #50bdd7d7
 @patch
 def loss(
@@ -75,14 +89,13 @@ def loss(
     "Cross-entropy of the words in nats a token, and a dict of parts."
     (B, L), (r, R), dev = ids.shape, shard, ids.device
     t = per_token_timesteps(stratified_timesteps(B, gen, dev), mask, gen)
-    noise = torch.randn(B, L, self.dim, generator=gen, device=gen.device).to(dev)
+    noise = self.forward_noise(B, L, gen).to(dev)
     if twice is None: twice = self_condition_now(gen)
     loss_mask = (mask & (t > 0)).float()           # not the words that are read clean
     total = loss_mask.sum().clamp(min=1)
     ids, mask, t, noise, loss_mask = (u[r::R] for u in (ids, mask, t, noise, loss_mask))
     m = mask if self.mask_pads else None
-    xt = q_sample(self.emb(ids), t, self.schedule, noise)
-    x̂0 = None
+    xt, x̂0 = self.corrupt(ids, t, noise), None
     if twice and self.self_cond:
         with without_dropout(self.net): x̂0 = self.predict(xt, t, m)[1]
     logp, _ = self.predict(xt, t, m, x̂0)

@@ -151,14 +151,20 @@ def for_model(cls: SyntaxClassifier, lm, tags, labels, **sizes): # `DiffusionLM`
     self.E.copy_(lm.emb.E.detach())
     return self
 
+# %% ../nbs/11b_syntax.ipynb #26b0879b
+@patch
+def position_marginals(self: DiffusionLM, x, t): # as `corrupt` gives it; (batch,)
+    "p(w | x_t) of each position by itself, all words equally frequent, `(batch, length, vocab)`."
+    return marginals_alone(x, t, self.emb.E, self.schedule)
+
 # %% ../nbs/11b_syntax.ipynb #7927298a
 @torch.no_grad()
-def practice_marginals(lm, clf, ids, mask, gen): # (batch, length) both; CPU generator
+def practice_marginals(lm, ids, mask, gen): # (batch, length) both; CPU generator
     "Token marginals at random times, `(batch, length, vocab)`: in 60 % of the rows the denoiser's."
     B, L = ids.shape
     t = stratified_timesteps(B, gen, ids.device)
-    x = q_sample(lm.emb(ids), t, lm.schedule, torch.randn(B, L, lm.dim, generator=gen))
-    p = marginals_alone(x.to(clf.E.device), t.to(clf.E.device), clf.E, clf.schedule).cpu()
+    x = lm.corrupt(ids, t, lm.forward_noise(B, L, gen))
+    p = lm.position_marginals(x, t)
     rows = torch.rand(B, generator=gen) < .6
     p[rows] = lm.predict(x[rows], t[rows], mask[rows])[0].exp()
     return p
@@ -192,7 +198,7 @@ def make_syntax(preset, examples, seed): # texts with tags, and with trees or No
     def at(step):
         ids, mask, rows = batches(step)
         n = ids.shape[1] - 2
-        p = practice_marginals(lm, clf, ids, mask, keyed_generator(seed, step))
+        p = practice_marginals(lm, ids, mask, keyed_generator(seed, step))
         tags = tag_numbers([examples[i].tags for i in rows], clf.tag_ids, n)
         chart = gold_chart([trees[i] or {} for i in rows], clf.label_ids, n)
         return p, mask, tags, chart, torch.tensor([trees[i] is not None for i in rows])

@@ -28,7 +28,9 @@ from diffusion_lm_nb.metrics import fluency, success_rows
 from diffusion_lm_nb.reproduction import pick, read_targets, shipped_targets
 from diffusion_lm_nb.sampling import load_model
 from diffusion_lm_nb.training import fit, make_diffusion
+from diffusion_lm_nb.teacher import make_judge
 from ablate import RECIPE
+from dials import ratios
 from further import CONTROLS, GRAMMAR, M, SEED, TABLE, TAGS, TagsByLexicon, holds, truth_of
 from measure import commit, hardware
 
@@ -66,7 +68,7 @@ def judged(texts, truth, name=None): # a name of CONTROLS
                 different=len(set(texts)) / M)
 
 def row(part, **more):
-    out = dict(part=part, **more, n_targets=1, hardware=hardware(), commit=commit(),
+    out = dict(part=part, n_targets=1) | more | dict(hardware=hardware(), commit=commit(),
                command=f'python scripts/discrete.py {part.split("-")[1]}')
     print({k: round(v, 3) if isinstance(v, float) else v for k, v in more.items()
            if not isinstance(v, list)}, flush=True)
@@ -161,7 +163,7 @@ TASKS = dict(semantic=20, pos=20, tree=20, spans=20, length=20) # targets
 def e2e():
     part, rows = 'discrete-e2e', []
     valid = [e.words for e in load_corpus('e2e', 'valid') if len(e.words) <= 62]
-    people = fluency(valid)
+    people, judge = fluency(valid), make_judge()
     for kind in KINDS:
         if not (MODELS / f'e2e-{kind}/seconds.json').exists():
             print(f'{kind}: left out, {MODELS}/e2e-{kind} is not there', flush=True)
@@ -178,8 +180,8 @@ def e2e():
                 200, seed=1, steps=steps, solver='ancestral', batch_size=20))
             words = [t.split() for t in texts]
             rows.append(row(part, method=kind, task='free', steps=steps, n_samples=200,
-                            lm_score=fluency(words), lm_ratio=fluency(words) / people,
-                            distinct4=distinct(words), repeats=repeats(words),
+                            lm_score=fluency(words), **ratios(judge, words, valid),
+                            repeats=repeats(words),
                             seconds_per_50=seconds / 4))
         for task, n in TASKS.items():
             targets, controls = zip(*pick(read_targets(shipped_targets(task), task), n))
@@ -190,7 +192,7 @@ def e2e():
                                    for t, x in zip(targets, texts)])
             rows.append(row(part, method=kind, task=task, n_samples=1, steps=50,
                             success=found['success'], interval=found.get('interval'),
-                            targets=n, lm_score=fluency(words), lm_ratio=fluency(words) / people,
+                            n_targets=n, lm_score=fluency(words), lm_ratio=fluency(words) / people,
                             distinct4=distinct(words), seconds_per_50=seconds / n * 50))
     return rows
 

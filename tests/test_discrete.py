@@ -3,12 +3,15 @@ import itertools, json, math, os
 import pytest, torch
 from fresh import fresh
 from diffusion_lm_nb import BadInput, DiffusionLM, Length, Particles, SemanticContent
-from diffusion_lm_nb.calibration import ConditionedGrammar
+from diffusion_lm_nb.calibration import ConditionedGrammar, GrammarLM
+from diffusion_lm_nb.classifiers import NoisyClassifier
 from diffusion_lm_nb.discrete import (
     AbsorbingNoise, DISCRETE_PRESETS, DiscreteLM, draw, InOrder, PerfectDiscreteLM, UniformNoise)
+from diffusion_lm_nb.gaps import Infill
 from diffusion_lm_nb.grammar import Grammar
 from diffusion_lm_nb.guidance import DenoiserGuidance
 from diffusion_lm_nb.loss import keyed_generator
+from diffusion_lm_nb.syntax import practice_marginals
 from diffusion_lm_nb.training import fit, make_diffusion
 
 KINDS = 'masked', 'uniform'
@@ -124,6 +127,8 @@ def test_controls_and_gaps(kind, made):
     text, = lm.infill('The Zanzibar is a ___{2} pub .', steps=5)
     words = text.split()
     assert words[:4] == 'The Zanzibar is a'.split() and words[6:] == ['pub', '.']
+    text, = lm.infill('The Zanzibar is a ___ pub .', steps=5)
+    assert text.startswith('The Zanzibar is a ') and 7 <= len(text.split()) <= 16
     kept = lm.sample(2, SemanticContent('food', 'French'), steps=5, particles=Particles(2))
     assert len(kept) == 2
 
@@ -179,6 +184,24 @@ def test_a_word_a_step_is_exact_with_the_perfect_network():
         texts = perfect.sample(24, steps=8, n_words=8, solver=solver, batch_size=24)
         return sum(grammar.log_prob(t.split()) > -1e9 for t in texts)
     assert derived(InOrder(False)) == 24 > derived('ancestral')
+
+@each
+def test_the_size_of_an_open_gap(kind):
+    "Perfect denoisers agree about the number of words, whatever the noise."
+    grammar, lm = Grammar(), DiffusionLM.from_pretrained('grammar')
+    gap = Infill.parse('The Eagle is ___ pub .')
+    found, gaussian = (m.gap_size_probs(gap, [1], 0, draws=48)
+                       for m in (PerfectDiscreteLM(lm, grammar, kind), GrammarLM(lm, grammar)))
+    assert gaussian.argmax() == 1 and (found - gaussian).abs().max() < .15
+    assert found[4:].sum() < .01
+
+def test_classifiers_of_such_a_model(made):
+    lm = made['masked']
+    ids = torch.tensor([lm.vocab.encode(['The', 'Eagle', 'is', 'a', 'pub', '.'])] * 8)
+    p = practice_marginals(lm, ids, torch.ones_like(ids).bool(), keyed_generator(1))
+    assert p.shape == (8, 8, len(lm.vocab)) and torch.allclose(p.sum(-1), torch.ones(8, 8), atol=1e-4)
+    with pytest.raises(BadInput, match='whose x_t are tokens'):
+        NoisyClassifier.for_model(lm, ['French'])
 
 def test_bad_input(made):
     lm = made['masked']
