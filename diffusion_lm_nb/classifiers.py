@@ -50,8 +50,8 @@ class NoisyClassifier(nn.Module, Pretrained):
 def for_model(cls: NoisyClassifier, lm, labels, **sizes): # `DiffusionLM`; as in `NoisyClassifier`
     "A fresh classifier for the latents of `lm`; BadInput if its x_t are tokens."
     if not lm.has_latents:
-        raise BadInput(f'a classifier of latents steers no {type(lm).__name__}, whose x_t are tokens;'
-                       ' controls condition its token marginals without one')
+        raise BadInput(f'a classifier of latents steers no {type(lm).__name__}, whose x_t are'
+                       ' tokens; controls condition its token marginals without one')
     config = lm._hub_mixin_config
     same = dict(length=lm.length, **{k: config[k] for k in ('schedule', 'schedule_args')})
     self = cls(labels, len(lm.vocab), lm.dim, **same | sizes)

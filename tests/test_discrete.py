@@ -143,6 +143,18 @@ def test_it_is_trained_and_saved(kind, made, tmp_path):
     assert again.nll(text, 8) < math.log(len(lm.vocab)) + 3
 
 @each
+def test_the_law_of_the_training_noise(kind, made):
+    "Half of the tokens are replaced at t = .5, by MASK or by any word equally often."
+    lm = made[kind]
+    V, ids = len(lm.vocab), torch.full((200, 60), 7)
+    t = torch.full((200, 60), .5)
+    x = lm.corrupt(ids, t, lm.forward_noise(200, 60, keyed_generator(3)))
+    new = x[x != 7]
+    assert abs(len(new) / x.numel() - .5) < .02
+    if kind == 'masked': assert (new == V).all()
+    else: assert new.max() < V and abs(new.float().mean() / V - .5) < .02
+
+@each
 def test_shards_add_up(kind, made):
     lm = made[kind].eval()
     ids = torch.randint(4, len(lm.vocab), (6, 8), generator=torch.Generator().manual_seed(1))
