@@ -2344,6 +2344,8 @@ d = { 'settings': {'branch': 'main', 'doc_baseurl': '/', 'doc_host': '', 'git_ur
                                                                                             'diffusion_lm_nb/reproduction.py'),
                                               'diffusion_lm_nb.reproduction.run_writer': ( 'reproduction.html#run_writer',
                                                                                            'diffusion_lm_nb/reproduction.py'),
+                                              'diffusion_lm_nb.reproduction.sampling_of': ( 'reproduction.html#sampling_of',
+                                                                                            'diffusion_lm_nb/reproduction.py'),
                                               'diffusion_lm_nb.reproduction.semantic_classifier': ( 'reproduction.html#semantic_classifier',
                                                                                                     'diffusion_lm_nb/reproduction.py'),
                                               'diffusion_lm_nb.reproduction.shipped_targets': ( 'reproduction.html#shipped_targets',

@@ -47,7 +47,7 @@ from .infilling import ARWriter, ByModel, frequent_words, hidden_words, infill_b
 from .infilling import INFILL_KINDS, INFILL_METHODS, INFILL_PRESETS, LeftWriter
 from .gradient_decoding import Cold, Delorean
 from .reproduction import guide_for, infill_row, METHODS, PROTOCOLS, read_items
-from .reproduction import read_targets, run_job, run_targets, run_writer
+from .reproduction import read_targets, run_job, run_targets, run_writer, sampling_of
 from .reproduction import shipped_targets, target_control
 from .metrics import check_row, evaluate_rows, fit_ngram, landmarks
 from .report import headline, report_table, shown
@@ -55,14 +55,16 @@ from .page import report_html
 from .bench import bench, say
 
 # %% ../nbs/H_commands.ipynb #2d3fa0fc
-def pack_file(corpus: str, # e2e, roc, grammar, or the path of a text, CSV or JSONL file
+def pack_file(corpus: str, # e2e, e2e-labelled, roc, grammar, or a file: text, CSV or JSONL
               out: str = None): # the new file; by default the corpus's name with .safetensors
     "Pack a corpus into one tensor file, for machines that have nothing else."
     out = out or f'{Path(corpus).stem}.safetensors'
     path, old = user_path(out), user_path(corpus)
     if corpus not in CORPORA and path.exists() and old.exists() and path.samefile(old):
         raise BadInput(f'--out is the file that is read, {out}; name another one')
-    with locked(out): sizes = pack_corpus(corpus, out)
+    labelled = corpus == 'e2e-labelled' # with tags and trees, as FT and FUDGE need them
+    with locked(out):
+        sizes = pack_corpus('e2e', out, labelled_corpus) if labelled else pack_corpus(corpus, out)
     print(f'{out}:', ', '.join(f'{n:,} {s}' for s, n in sizes.items()))
 
 # %% ../nbs/H_commands.ipynb #9f5a4e00
@@ -448,7 +450,7 @@ def write_rows(
     n,
     emit,
     seed,
-    steps,
+    how, # as `sampling_of` gives it
     batch_size,
     name, # of the progress bar
     guide='auto',
@@ -458,15 +460,18 @@ def write_rows(
     progress = bar(len(todo), name)
     if writer: return run_writer(writer, controls, n, todo, emit, seed, progress=progress)
     run_targets(
-        lm, controls, n, todo, emit, seed, steps, 64, progress, batch_size=batch_size, guide=guide,
-        particles=particles,
+        lm, controls, n, todo, emit, seed, block=64, progress=progress, batch_size=batch_size,
+        guide=guide, particles=particles, **how,
     )
 
 # %% ../nbs/H_commands.ipynb #daf9f2e0
-def check_guidance(fluency, lr, particles, method): # as in `control_texts`
+def check_guidance(fluency, lr, particles, method, steps): # as in `control_texts`
     "BadInput for weights that cannot be, and for drafts of a method that has none."
     if particles > 1 and method in BASELINES:
         raise BadInput(f'--particles is for diffusion, not for {method}')
+    if steps and method == 'diffusion-authors':
+        raise BadInput('diffusion-authors makes 200 steps; leave --steps out, or take '
+                       'diffusion-classifier')
     if (fluency is None or 0 <= fluency < 1e6) and (lr is None or 0 < lr < 1e6): return
     raise BadInput(f'--fluency must not be negative and --lr must be more than 0, not {fluency}'
                    f' and {lr}')
@@ -489,8 +494,8 @@ def control_texts(
     targets: str = None, # file of targets, one JSON a line; the shipped ones by default
     n: int = 50, # texts a target
     out: str = None, # JSONL to write; a cut-off one is resumed
-    method: str = 'diffusion', # or diffusion-classifier, or a baseline: ft-sample, fudge, …
-    steps: int = 50, # denoising steps
+    method: str = 'diffusion', # or diffusion-classifier, …-authors, or a baseline: fudge, …
+    steps: int = None, # denoising steps: 50 by default; for diffusion-authors always 200
     model: str = 'e2e', # shipped name, folder or Hub id; for a baseline, the folder of its model
     classifier: str = None, # folder of one: of syntax, or of field-value pairs
     fluency: float = None, # weight λ of the fluency term, for diffusion-classifier
@@ -507,7 +512,8 @@ def control_texts(
     check_options(out, n=n, steps=steps, limit=limit, batch_size=batch_size, inner=inner,
                   particles=particles)
     check_method(method, [*METHODS, *BASELINES])
-    check_guidance(fluency, lr, particles, method)
+    how = sampling_of(method, steps or 50)
+    check_guidance(fluency, lr, particles, method, steps)
     i, N = read_shard(shard)
     wanted = read_targets(targets or shipped_targets(task), task)[:limit]
     controls, guidance = [c for _, c in wanted], dict(fluency=fluency, lr=lr, inner=inner)
@@ -515,7 +521,7 @@ def control_texts(
         controls, task, method, model, device, seed, classifier, **guidance)
     drafts = Particles(particles) if particles > 1 else None
     name = f'{method}, {particles} particles' if drafts else method
-    settings = dict(task=task, method=name, model=model, seed=seed, steps=steps,
+    settings = dict(task=task, method=name, model=model, seed=seed, steps=how['steps'],
                     classifier=classifier, fluency=fluency, lr=lr,
                     inner=None if inner == 3 else inner)
     with locked(out):
@@ -523,7 +529,7 @@ def control_texts(
         def emit(j, texts, seconds):
             rows.add(j, dict(target=wanted[j][0], texts=texts, seconds=round(seconds, 3)))
         todo = rows.todo(i, N)
-        write_rows(todo, writer, lm, controls, n, emit, seed, steps, batch_size, task, guide,
+        write_rows(todo, writer, lm, controls, n, emit, seed, how, batch_size, task, guide,
                    drafts)
 
 # %% ../nbs/H_commands.ipynb #ef001833
@@ -552,7 +558,8 @@ def write_gaps(todo, writer, lm, controls, n, emit, seed, steps, batch_size, met
     # as in `write_rows`; a name
     "Fill gaps by whichever method it is."
     if method != 'frequent-words':
-        return write_rows(todo, writer, lm, controls, n, emit, seed, steps, batch_size, 'infill')
+        return write_rows(todo, writer, lm, controls, n, emit, seed, dict(steps=steps),
+                          batch_size, 'infill')
     for j in todo: emit(j, [' '.join(frequent_words(controls[j], lm.vocab))], 0.)
 
 # %% ../nbs/H_commands.ipynb #4002a779
@@ -675,7 +682,7 @@ def check_shipped(lm, task): # `DiffusionLM`
 def can(task, method):
     "Is there such a cell in the table?"
     if method == 'diffusion': return True
-    if method == 'diffusion-classifier': return task not in ('infill', 'length')
+    if method in METHODS[1:]: return task not in ('infill', 'length')
     return method in (INFILLERS if task == 'infill' else BASELINES)
 
 # %% ../nbs/H_commands.ipynb #f4dbc16b

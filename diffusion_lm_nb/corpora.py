@@ -556,12 +556,13 @@ def _packed(corpus): # {split: list of `Example`} -> {name: tensor}
 def pack_corpus(
     name, # as in `load_corpus`
     path, # of the new .safetensors file
+    read=load_corpus, # function (name, split) -> list of `Example`
 ):
     "Write all splits of a corpus into one file -> {split: number of texts}."
     from safetensors.torch import save_file
     if user_path(path).suffix != '.safetensors':
         raise BadInput(f'{path}: the name of a packed corpus ends in .safetensors')
-    corpus = {s: load_corpus(name, s) for s in CORPORA.get(str(name), ('train',))}
+    corpus = {s: read(name, s) for s in CORPORA.get(str(name), ('train',))}
     tensors = _packed(corpus)
     meta = {'format': 'diffusion_lm_nb corpus 1', 'splits': ' '.join(corpus)}
     write_atomic(path, lambda temp: save_file(tensors, temp, metadata=meta))

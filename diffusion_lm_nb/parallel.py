@@ -16,7 +16,8 @@ from .loss import keyed_generator, learning_rate
 from .training import check_shards, send
 from .guidance import parts_of
 from .syntax import Syntactic, syntax_classifier
-from .reproduction import guide_for, pick, read_targets, run_targets, shipped_targets
+from .reproduction import guide_for, pick, read_targets, run_targets, sampling_of
+from .reproduction import shipped_targets
 from .scale import bf16_pays, device_name, finished, peaks_of, step_flops
 
 # %% ../nbs/18b_parallel.ipynb #ec77dbb7
@@ -89,14 +90,15 @@ def write_task(
     if wanted is None: wanted = pick(read_targets(shipped_targets(task), task), targets, seed)
     controls = [c for _, c in wanted]
     guide = own_guide(controls, method, lm, model, classifiers or {})
-    settings = dict(task=task, method=method, model=model, seed=seed, steps=steps)
+    how = sampling_of(method, steps)
+    settings = dict(task=task, method=method, model=model, seed=seed, steps=how['steps'])
     rows = RowFile(out, [t for t, _ in wanted], n, **settings)
     def emit(j, texts, seconds):
         rows.add(j, dict(target=wanted[j][0], texts=texts, seconds=round(seconds, 4)))
     run_targets(
-        lm, controls, n, rows.todo(), emit, seed, steps, block or (4096 if gpu else 64),
+        lm, controls, n, rows.todo(), emit, seed, block=block or (4096 if gpu else 64),
         progress=check and (lambda done, all: check()),
-        batch_size=batch_size or (512 if gpu else None), guide=guide, **kwargs
+        batch_size=batch_size or (512 if gpu else None), guide=guide, **how | kwargs
     )
     return len(wanted)
 

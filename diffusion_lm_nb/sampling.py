@@ -248,14 +248,13 @@ def buckets(self: DiffusionLM, requests, # list of `Request`
             batch_size=None, # sequences at once: 8 on a CPU, 64 on a GPU by default
             group=1): # so many requests in a row stay together
     """Batches of one fixed size, so that no sequence depends on its neighbours: a list of
-    (positions, requests, the same with fillers). Steered texts are apart from others; on a CPU
-    they are sorted by length.
+    (positions, requests, the same with fillers). They are sorted by length, and steered texts
+    are apart from others.
     """
-    cpu = self.device.type == 'cpu'
-    size, grid = batch_size or (8 if cpu else 64), 16 if cpu else self.length
-    size, alike = max(1, size // group) * group, {}
+    size, alike = batch_size or (8 if self.device.type == 'cpu' else 64), {}
+    size = max(1, size // group) * group
     for r in requests:
-        L = min(self.length, -(-len(r.known) // grid) * grid)
+        L = min(self.length, -(-len(r.known) // 16) * 16)
         alike.setdefault((L, r.steered), []).append(r)
     out = []
     for (L, _), rows in sorted(alike.items()):

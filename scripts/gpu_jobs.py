@@ -14,8 +14,10 @@ NAME-rows.jsonl.gz with all texts; and a tar file of each model below 16 MB in h
 sweep.json is what `scripts/sweep.py --write 100 sweep.json` wrote; `--model` names other weights.
 `--seconds` is the limit of a job (560; smoke 60), `--tiny` shows on a CPU that all of it runs.
 """
-import copy, gzip, io, json, sys, tarfile, time, traceback
+import copy, gzip, io, json, math, os, signal, subprocess, sys, tarfile, time, traceback
+from concurrent.futures import ProcessPoolExecutor
 from dataclasses import replace
+from multiprocessing import get_context
 from pathlib import Path
 
 import torch, torch.nn.functional as F
@@ -27,7 +29,9 @@ from diffusion_lm_nb.controls import Length, SemanticContent
 from diffusion_lm_nb.corpora import exchanged, load_corpus, name_pools
 from diffusion_lm_nb.data import Batches
 from diffusion_lm_nb.denoiser import DiffusionLM
+from diffusion_lm_nb.fine_tuning import with_syntax
 from diffusion_lm_nb.forward import q_sample
+from diffusion_lm_nb.language_models import example_batches
 from diffusion_lm_nb.likelihood import likelihood
 from diffusion_lm_nb.loss import SMALL, keyed_generator, per_token_timesteps
 from diffusion_lm_nb.loss import without_dropout
@@ -36,7 +40,7 @@ from diffusion_lm_nb.scale import GraphSteps, Loop, PackedTexts, finished, make_
 from diffusion_lm_nb.scale import random_texts, sized
 from diffusion_lm_nb.parallel import write_task
 from diffusion_lm_nb.syntax import SyntaxSpan
-from diffusion_lm_nb.training import fit
+from diffusion_lm_nb.training import fit, text_batches
 
 MOST = 15.5 * 2 ** 20 # bytes of a file that is brought home
 TASKS = ['pos', 'tree', 'spans', 'semantic', 'length', 'semantic+pos', 'semantic+tree']
@@ -51,6 +55,7 @@ class Job:
     def __init__(self, o):
         self.o, self.start = o, time.monotonic()
         self.seconds = o.seconds or (60 if o.what == 'smoke' else 560)
+        if o.until: self.seconds = o.until - time.time()
         self.device = o.device or ('cuda' if torch.cuda.is_available() else 'cpu')
         self.gpu = self.device.startswith('cuda')
         self.out, self.work = Path(o.out), Path(o.work) / o.what
@@ -73,7 +78,8 @@ class Job:
         return check
     def part(self, name, func, least=0.0): # least: seconds that must be left to begin
         "Do one part; whatever goes wrong is noted, and the job goes on."
-        if self.o.only and not any(w in name for w in self.o.only.split(',')): return
+        only = self.o.what == 'smoke' and self.o.only
+        if only and not any(w in name for w in only.split(',')): return
         if self.left() < least:
             self.report['parts'][name] = dict(skipped=f'{self.left():.0f} s left of {least:.0f}')
             return self.save()
@@ -481,6 +487,49 @@ def sweep(job):
     pack_rows(job)
 
 
+# ---- several processes on one device
+
+"""What these jobs do is bound by launches: the device waits for Python. So a job of many parts
+splits them into shares, and each share is a process of its own, with the same clock.
+"""
+class Share:
+    "One share of a job, in a process of its own, with a folder of its own."
+    def __init__(self, job, name):
+        self.name, self.out, self.what = name, job.work / f'share-{name}', job.o.what
+        self.out.mkdir(parents=True, exist_ok=True)
+        (self.out / f'{self.what}.json').unlink(missing_ok=True)
+        o, until = job.o, time.time() + job.left() - (2 if job.o.tiny else 10)
+        more = [[f'--{k}', str(getattr(o, k))] for k in ('data', 'targets', 'model', 'device',
+                                                         'rounds') if getattr(o, k)]
+        args = [sys.executable, sys.argv[0], o.what, '--share', name, '--out', self.out,
+                '--work', job.work / f'work-{name}', '--until', until, '--seed', o.seed]
+        args += sum(more, []) + ['--tiny'] * o.tiny
+        self.run = subprocess.Popen([str(a) for a in args], start_new_session=True,
+                                    env=os.environ | dict(OMP_NUM_THREADS='1'))
+    def gather(self, job):
+        "Its report becomes part of the job's, and its files the job's files."
+        path = self.out / f'{self.what}.json'
+        found = json.loads(path.read_text()) if path.exists() else dict(parts={}, results={})
+        if self.run.returncode and not found['parts']:
+            found['parts'][self.name] = dict(failed=f'exit code {self.run.returncode}')
+        for key in ('parts', 'results'): job.report[key] |= found[key]
+        for p in self.out.glob('*.tar'): p.rename(job.out / p.name)
+
+def in_shares(job, names):
+    "Do the shares side by side, and gather what each has done when the time is up at the latest."
+    shares = [Share(job, name) for name in names]
+    try:
+        while job.left() > 1 and any(s.run.poll() is None for s in shares): time.sleep(.2)
+    finally:
+        for s in shares:
+            if s.run.poll() is None: os.killpg(s.run.pid, signal.SIGKILL)
+            s.run.wait()
+            s.gather(job)
+        rows = [p for s in shares for p in s.out.glob('*-rows.jsonl.gz')]
+        packed = b''.join(p.read_bytes() for p in rows)   # gzip files in a row are a gzip file
+        if packed: write_atomic(job.out / f'{job.o.what}-rows.jsonl.gz', packed)
+
+
 # ---- protocol: every task, with the shipped weights
 
 def targets_of(job, task): # of --targets, a folder of files TASK.jsonl, or None
@@ -488,7 +537,7 @@ def targets_of(job, task): # of --targets, a folder of files TASK.jsonl, or None
     path = Path(job.o.targets or '') / f'{task.replace("+", "-")}.jsonl'
     if not job.o.targets or not path.exists(): return None, 0
     wanted, refused = [], 0
-    for line in read_jsonl(path):
+    for _, line in read_jsonl(path):
         try: wanted.append((line, target_control(task, line)))
         except BadInput: refused += 1
     return wanted, refused
@@ -499,33 +548,48 @@ def rows_of(job, name, task, lm, least, **options):
     def write():
         begun = time.monotonic()
         out = job.work / f'{name}.jsonl'
+        how = dict(seed=job.o.seed, batch_size=8 if few else 512, block=8 if few else 2048)
         try:
-            write_task(lm, task, out, targets=2 if few else 200, seed=job.o.seed,
-                       batch_size=8 if few else 512, block=8 if few else 2048,
-                       check=job.until(least), **options)
+            write_task(lm, task, out, targets=2 if few else 200, check=job.until(least),
+                       **how | options)
         finally: pack_rows(job)
         return dict(seconds=round(time.monotonic() - begun, 2))
     job.part(name, write, least)
 
+ROUNDS = 10, 40 # texts a target: first some for every task, then the rest; a seed each
+SHARES = dict( # what a process does, in this order: (task, method, on the authors' targets?)
+    tree=[('tree', 'diffusion', False)],
+    two=[('semantic+tree', 'diffusion', False)],
+    spans=[('spans', 'diffusion', False), ('spans', 'diffusion', True)],
+    pos=[('pos', 'diffusion', False), ('pos', 'diffusion', True)],
+    pair=[('semantic+pos', 'diffusion', False), ('semantic+pos', 'diffusion', True)],
+    plain=[('free', 'diffusion', False), ('length', 'diffusion', False),
+           ('semantic', 'diffusion', False)],
+    classifier=[(t, 'diffusion-classifier', False) for t in ('semantic', 'pos', 'spans', 'tree')],
+    authors1=[(t, 'diffusion-authors', False) for t in ('semantic', 'pos')],
+    authors2=[('spans', 'diffusion-authors', False), ('pos', 'diffusion-authors', True)],
+    authors3=[('tree', 'diffusion-authors', False), ('spans', 'diffusion-authors', True)],
+)
+
 def protocol(job):
-    "Ours and the paper's guidance on all tasks, on shipped and on the authors' targets."
-    few = job.o.tiny
-    lm = DiffusionLM.from_pretrained(job.o.model or ('grammar' if few else 'e2e'))
+    """Ours and the paper's guidance on all tasks, on shipped and on the authors' targets. The texts
+    of round r have the seed `--seed` + r.
+    """
+    few, o = job.o.tiny, job.o
+    if not o.share: return in_shares(job, ['pos', 'plain'] if few else SHARES)
+    lm = DiffusionLM.from_pretrained(o.model or ('grammar' if few else 'e2e'))
     lm = lm.to(job.device).eval()
-    tasks = ['pos', 'length'] if few else TASKS
-    n, steps = (2, 4) if few else (50, 50)
-    rows_of(job, 'free', 'free', lm, 30, n=1 if few else 5, steps=steps)
-    for task in tasks: rows_of(job, task, task, lm, 30, n=n, steps=steps)
-    for task in ('pos', 'spans', 'semantic+pos'):
-        wanted, refused = targets_of(job, task)
-        if not wanted: continue
-        job.report['results'][f'authors {task}'] = dict(read=len(wanted), refused=refused)
-        rows_of(job, f'authors-{task}', task, lm, 30, n=n, steps=steps,
-                wanted=wanted[:2] if few else wanted)
-    if few: return
-    for task in ('semantic', 'pos', 'spans', 'tree'):
-        rows_of(job, f'{task}-classifier', task, lm, 30, n=5, steps=200,
-                method='diffusion-classifier')
+    rounds = [int(n) for n in o.rounds.split(',')] if o.rounds else (1, 1) if few else ROUNDS
+    for r, n in enumerate(rounds):
+        for task, method, authors in SHARES[o.share]:
+            if few and task == 'semantic': continue            # of E2E
+            wanted, refused = targets_of(job, task) if authors else (None, 0)
+            if authors and not wanted: continue
+            name = f'{"authors " if authors else ""}{task} {method} {r}'.replace('+', '-')
+            if refused: job.report['results'][f'{name}, not read'] = refused
+            rows_of(job, name, task, lm, 4 if few else 15, method=method, seed=o.seed + r, n=n,
+                    steps=4 if few else 50, wanted=wanted[:2] if few and wanted else wanted,
+                    batch_size=8 if few else 1024, block=8 if few else 5120)
 
 
 # ---- roc: stories, and gaps between two sentences
@@ -609,27 +673,108 @@ def paper(job):
 
 # ---- rivals: baselines of the diffusion model's size
 
-def rivals(job):
-    "The language models behind the baselines, each for an equal share of the time."
+MATCHED = dict(width=256, layers=6, heads=4) # 5.0M parameters
+RIVALS = 'ar', 'ft-semantic', 'ft-length', 'ft-pos', 'ft-tree', 'ft-spans', 'fudge', 'gedi', \
+         'bert', 'bart' # in the order in which they go home, at most seven at a time
+
+def rival_preset(job, name):
+    "The preset of a rival, at the size of the diffusion model and with its exchange of names."
     small = job.o.tiny or not job.o.data
-    names = [('grammar-' if small else 'e2e-') + k for k in
-             ('gpt', 'bert', 'bart', 'ft-semantic', 'ft-length', 'ft-pos', 'ft-tree', 'fudge')]
-    texts = texts_of(job, 'train')
-    size = {} if small else dict(width=256, layers=6, heads=4)
-    for k, name in enumerate(names[:2] if job.o.tiny else names):
-        p = PRESETS[name]
-        sizes = {a: b for a, b in size.items() if a in p.model}
-        p = replace(p, model=p.model | sizes, precision='bf16' if job.gpu else 'no')
-        p = tiny(p) if job.o.tiny else p
-        def make(p):
-            torch.manual_seed(job.o.seed)
-            return KINDS[p.kind](p, texts, job.o.seed)
-        def learn():
-            share = 2 if job.o.tiny else (job.left() - 30) / (len(names) - k) - 12
-            model = train(job, name, make, p, share)
-            take_home(job, model.cpu(), name)
-            return job.report['results'][name]
-        job.part(name, learn, 20 if not job.o.tiny else 0)
+    p = PRESETS[('grammar-' if small else 'e2e-') + name]
+    p = replace(p, model={k: v for k, v in p.model.items() if k != 'after'})
+    if job.o.tiny: return tiny(p)
+    half = dict(MATCHED, layers=3) # an encoder and a decoder
+    size = {} if small or name == 'fudge' else half if name == 'bart' else MATCHED
+    syntax = name in ('fudge', 'ft-pos', 'ft-tree', 'ft-spans') # tags know one text only
+    return replace(p, model=p.model | size, precision='bf16' if job.gpu else 'no', batch_size=128,
+                   exchange=0. if syntax else .5, decay=.5, warmup=300, ema=.999)
+
+def held_out(model, p, texts): # of the valid split
+    "The batches of other texts, in the vocabulary of the model: step -> batch."
+    p = replace(p, exchange=0.)
+    if p.kind == 'ar': return text_batches(p, texts, model.vocab, 64, 1)
+    if p.kind == 'fudge':
+        texts = with_syntax(texts)
+        batches = Batches([model.vocab.encode(e.words) for e in texts], model.vocab.pad,
+                          p.batch_size, 1)
+        def at(step):
+            ids, mask, rows = batches(step)
+            golds = [model.gold(texts[r]) for r in rows]
+            return ids, mask, *model.targets(golds, ids.shape[1], keyed_generator(1, step))
+        return at
+    texts = example_batches(p, texts, model.vocab, 1)
+    return lambda step: model.batch(*texts(step))
+
+class Ahead:
+    "Batches made by other processes, some steps ahead; what a step gets does not change."
+    def __init__(self, at, workers=2, ahead=8):
+        Ahead.at, self.ahead, self.waiting = staticmethod(at), ahead, {}
+        self.pool = ProcessPoolExecutor(workers, get_context('fork'), initializer=alone)
+        self.pool.submit(Ahead.make, 0).result()          # fork now, before the device is in use
+    @staticmethod
+    def make(step): # numpy, so that nothing is shared
+        return [a.numpy() for a in Ahead.at(step) if torch.is_tensor(a)]
+    def __call__(self, step):
+        self.waiting = {k: v for k, v in self.waiting.items() if k >= step}
+        for k in range(step, step + self.ahead):
+            if k not in self.waiting: self.waiting[k] = self.pool.submit(Ahead.make, k)
+        return [torch.from_numpy(a) for a in self.waiting.pop(step).result()]
+
+def alone(): torch.set_num_threads(1)
+
+class ValidCurve:
+    "The loss on valid at each tenth of the training, and the weights that were best."
+    def __init__(self, job, p, batches, name):
+        self.job, self.p, self.best, self.state = job, p, math.inf, None
+        self.batches = [batches(k) for k in range(2 if job.o.tiny else 12)]
+        self.curve = job.report['results'].setdefault(f'{name} curve', [])
+        self.begun = time.monotonic()
+    @torch.no_grad()
+    def __call__(self, step, ema):
+        if step < self.p.steps and step * 10 < (len(self.curve) + 1) * self.p.steps: return
+        self.twin.load_state_dict(ema)
+        losses = []
+        for batch in self.batches:
+            batch = [a.to(self.job.device) for a in batch if torch.is_tensor(a)]
+            losses.append(float(self.twin(*batch)[0]))
+        loss = sum(losses) / len(losses)
+        row = dict(step=step, seconds=round(time.monotonic() - self.begun, 1), valid=loss)
+        self.curve.append(row)
+        if loss < self.best: self.best, self.state = loss, {k: v.clone() for k, v in ema.items()}
+        self.job.save()
+
+def rival(job, name):
+    "Train one rival for the time that is left, and keep its best weights."
+    p, few = rival_preset(job, name), job.o.tiny
+    torch.manual_seed(job.o.seed)
+    model, at = KINDS[p.kind](p, texts_of(job, 'train'), job.o.seed)
+    ahead = Ahead(at)
+    texts = [e for e in texts_of(job, 'valid') if len(e.words) <= 62]
+    curve = ValidCurve(job, p, held_out(model, p, texts), name)
+    curve.twin = copy.deepcopy(model).to(job.device).eval()
+    k = 4 if few else 80
+    trial, times = copy.deepcopy(model), []
+    fit(trial, ahead, replace(p, steps=2 * k), device=job.device, quiet=True, log_every=k,
+        watch=lambda *_: times.append(time.monotonic()))
+    seconds = job.left() - 20
+    steps = p.steps if few else max(100, int(.85 * seconds * k / (times[1] - times[0])))
+    p = curve.p = replace(p, steps=steps)
+    torch.manual_seed(job.o.seed)
+    curve.begun = time.monotonic()
+    log = fit(model, ahead, p, minutes=max(5., seconds) / 60, device=job.device, quiet=True,
+              log_every=max(1, steps // 40), watch=curve)
+    if curve.state: model.load_state_dict(curve.state)
+    home = take_home(job, model.cpu(), f'e2e-{name}')
+    return dict(steps=log[-1]['step'], planned=steps, batch_size=p.batch_size, file=home,
+                seconds=round(time.monotonic() - curve.begun, 1), valid=curve.best,
+                parameters=sum(q.numel() for q in model.parameters()), preset=str(p))
+
+def rivals(job):
+    "The models behind the baselines, each in a process of its own for all of the time."
+    names = RIVALS[:2] if job.o.tiny else RIVALS
+    if job.o.only: names = job.o.only.split(',')
+    if job.o.share: return job.part(job.o.share, lambda: rival(job, job.o.share))
+    in_shares(job, names)
 
 
 JOBS = dict(smoke=smoke, e2e=e2e, protocol=protocol, roc=roc, paper=paper, rivals=rivals,

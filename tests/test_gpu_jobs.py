@@ -8,9 +8,10 @@ from fresh import fresh_script
 repo = Path(__file__).parents[1]
 JOBS = {'smoke': {'fit', 'semantic', 'spans', 'likelihood', 'save'},
         'e2e': {'train', 'weights', 'bound', 'free 50 ancestral', 'free 500 ancestral'},
-        'protocol': {'free', 'pos', 'length'}, 'roc': {'train', 'bound', 'gaps', 'weights'},
+        'protocol': {'free diffusion 0', 'pos diffusion 0', 'pos diffusion 1', 'length diffusion 1',
+                     'authors pos diffusion 0'}, 'roc': {'train', 'bound', 'gaps', 'weights'},
         'paper': {'train', 'semantic classifier', 'syntax classifier', 'semantic'},
-        'rivals': {'grammar-gpt', 'grammar-bert'},
+        'rivals': {'ar', 'ft-semantic'},
         'sweep': {"pos diffusion {'size': 0.5, 'inner': 1, 'steps': 50}"}}
 
 def job(name, out, *more): # -> the exit code, and the report
@@ -31,6 +32,11 @@ def test_job_runs_to_its_end(name, tmp_path):
         said = dict(target=dict(pos=['DET', 'NOUN']), sentence=['The', 'pub'])
         (tmp_path / 'asked.json').write_text(json.dumps(dict(pos=[said, said])))
         more = ['--targets', tmp_path / 'asked.json']
+    if name == 'protocol':
+        tags, words = ['START', 'PROPN', 'AUX', 'ADJ', 'END'], ['START', 'Zizzi', 'is', 'cheap', 'END']
+        lines = [dict(pos=tags, words_=words), dict(pos=['START', 'NOTAG', 'END'], words_=words)]
+        (tmp_path / 'pos.jsonl').write_text(''.join(json.dumps(r) + '\n' for r in lines))
+        more = ['--targets', tmp_path]
     done, report = job(name, tmp_path, *more)
     assert done.returncode == 0, done.stdout[-2000:] + done.stderr[-2000:]
     clean = {k for k, v in report['parts'].items() if set(v) == {'seconds'}}
@@ -41,8 +47,9 @@ def test_job_runs_to_its_end(name, tmp_path):
         assert (tmp_path / f'{name}-rows.jsonl.gz').stat().st_size > 100
 
 def test_a_job_without_time_says_what_it_left_out(tmp_path):
-    done, report = job('protocol', tmp_path, '--seconds', '5')
-    assert done.returncode == 0 and set(report['parts']) == {'free', 'pos', 'length'}
+    done, report = job('protocol', tmp_path, '--seconds', '6')
+    want = {f'{t} diffusion {r}' for t in ('free', 'length', 'pos') for r in (0, 1)}
+    assert done.returncode == 0 and set(report['parts']) == want
     assert all('skipped' in v for v in report['parts'].values())
 
 def test_a_part_that_fails_is_named_and_the_rest_goes_on(tmp_path):

@@ -31,13 +31,13 @@ def test_wishes_share_a_batch(lm):
         lm.sample(1, steps=8, seed=1, first=i, control=c)[0] for i, c in enumerate(wishes)
     ] == together
 
-@pytest.mark.parametrize('kind, sizes', [('cpu', {16, 32, 48}), ('cuda', {64})])
-def test_batches_are_alike(lm, kind, sizes):
+@pytest.mark.parametrize('kind, rows', [('cpu', {8}), ('cuda', {64})])
+def test_batches_are_alike(lm, kind, rows):
     here = SimpleNamespace(length=lm.length, device=torch.device(kind))
     batches = DiffusionLM.buckets(
         here, [lm.request(i, n_words=n) for i, n in enumerate([3, 10, 20, 40] * 20)]
     )
-    assert {L for L, *_ in batches} == sizes and len({len(b) for *_, b in batches}) == 1
+    assert {L for L, *_ in batches} == {16, 32, 48} and {len(b) for *_, b in batches} == rows
     assert sorted(r.index for _, chunk, _ in batches for r in chunk) == [*range(80)] and all(
         len(r.known) <= L for L, _, b in batches for r in b
     )
