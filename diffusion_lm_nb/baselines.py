@@ -8,6 +8,7 @@ import math
 import torch
 from fastcore.basics import patch
 from .files import BadInput
+from .checkpoints import check_between
 from .data import MAX_WORDS
 from .loss import keyed_generator
 from .syntax import split_task
@@ -74,6 +75,7 @@ def sample_stream(
     gens, # a CPU generator per text
     end, # id of END
     most, least=0, # words at most, at least
+    temperature=1.0, # below 1: the likely words become likelier
 ): # -> list of lists of ids
     "Texts, drawn word by word."
     stream.keep([0] * len(gens))
@@ -82,7 +84,7 @@ def sample_stream(
         logp = stream.logp.clone()
         if i < least:
             logp[:, end] = -torch.inf
-        ids = draw(logp, gens)
+        ids = draw(logp / temperature, gens)
         unfinished -= {b for b, w in enumerate(ids.tolist()) if w == end}
         for b in unfinished:
             texts[b].append(ids[b].item())
@@ -184,8 +186,11 @@ class StreamWriter(Writer):
         self,
         lm, # the model that writes: has `vocab` and `net`
         beam=None, # prefixes that a search keeps; None: sample
+        temperature=1.0, # of the words that are drawn
     ):
+        check_between(.01, 100, temperature=temperature)
         self.lm, self.beam, self.vocab = lm.eval(), beam, lm.vocab
+        self.temperature = temperature
     def stream(self, control): # -> what is drawn from
         "The distribution of the next word under the control, as a stream."
         return Stream(self.lm, [self.vocab.start])
@@ -196,5 +201,5 @@ class StreamWriter(Writer):
         if self.beam:
             texts = [beam_search(stream, end, most, self.beam)[0][1]] * len(gens)
         else:
-            texts = sample_stream(stream, gens, end, most, least=1)
+            texts = sample_stream(stream, gens, end, most, 1, self.temperature)
         return [self.spell(t) for t in texts]

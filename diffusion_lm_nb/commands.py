@@ -339,15 +339,15 @@ MAKERS = {
     ),
     'pplm': (PPLM, lambda get, task: dict(lm=get(ARTransformer, 'ar'))),
     'xlm': (XLMWriter, lambda get, task: dict(lm=get(XLM, 'xlm'))),
-    'grid-beam': (GridBeam, lambda get, task: dict(lm=get(ARTransformer, 'ar-matched'))),
+    'grid-beam': (GridBeam, lambda get, task: dict(lm=get(ARTransformer, 'ar'))),
     'ctrl-g': (
         CtrlG,
-        lambda get, task: dict(lm=get(ARTransformer, 'ar-matched', False), hmm=get(HMM, 'hmm')),
+        lambda get, task: dict(lm=get(ARTransformer, 'ar', False), hmm=get(HMM, 'hmm')),
     ),
     'ctrl-g-search': (
         CtrlG,
         lambda get, task: dict(
-            lm=get(ARTransformer, 'ar-matched', False), hmm=get(HMM, 'hmm'), beam=4
+            lm=get(ARTransformer, 'ar', False), hmm=get(HMM, 'hmm'), beam=4
         ),
     ),
     'ar-left': (LeftWriter, lambda get, task: dict(lm=get(ARTransformer, 'ar'))),

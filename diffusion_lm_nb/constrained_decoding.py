@@ -294,7 +294,7 @@ HMM_RUN = dict(batch_size=128, lr=.05, warmup=50, precision='no', ema=.99)
 
 # %% ../nbs/14e_constrained_decoding.ipynb #0f3370ec
 HMM_PRESETS = {
-    'e2e-hmm': Preset('hmm', 'e2e', dict(of='e2e-ar-matched', texts=40_000, hidden=512),
+    'e2e-hmm': Preset('hmm', 'e2e', dict(of='e2e-ar', texts=40_000, hidden=512),
                       steps=3_000, **HMM_RUN),
     'grammar-hmm': Preset('hmm', 'grammar', dict(of='grammar-ar', texts=4_000, hidden=64),
                           steps=600, **HMM_RUN),
@@ -332,8 +332,9 @@ class CtrlG(StreamWriter):
         lm, # has `vocab` and `net`
         hmm, # `HMM` that was trained on its texts
         beam=None, # prefixes that a search keeps; None: draw
+        temperature=1.0, # as in `StreamWriter`
     ):
-        super().__init__(lm, beam)
+        super().__init__(lm, beam, temperature)
         same_words(lm, hmm)
         self.hmm = hmm.eval()
     def stream(self, control):

@@ -287,14 +287,14 @@ class FTPoE(FT):
         lms, # {class of control: `FineTuned`}
         lm=None, # the base model, needed if base > 0
         base=0., # power of the base model in the denominator
-        beam=None, # as in `FT`
+        beam=None, temperature=1.0, # as in `StreamWriter`
     ):
         first, *others = lms.values()
         for other in [*others, *([lm] if lm else [])]:
             same_words(first, other)
         if base and lm is None:
             raise BadInput('ft-poe needs the base model to divide by; give lm, or base=0')
-        super().__init__(first, beam)
+        super().__init__(first, beam, temperature)
         self.lms, self.lm, self.base = lms, lm, base
     def stream(self, control):
         streams = [self.lms[type(p)].stream(p) for p in parts_of(control)]

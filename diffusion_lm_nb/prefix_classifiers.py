@@ -261,8 +261,9 @@ class FUDGE(StreamWriter):
         clf, # `PrefixClassifier`
         weight=None, # λ of all controls; by default that of `weights`
         pool=200, top=10, # as in `FudgeStream`
+        temperature=1.0, # as in `StreamWriter`
     ):
-        super().__init__(lm)
+        super().__init__(lm, temperature=temperature)
         same_words(lm, clf)
         self.clf, self.weight, self.pool, self.top = clf.eval(), weight, pool, top
     def stream(self, control):

@@ -23,8 +23,9 @@ ORACLE_PRESETS = READER_PRESETS | {
                       lr=0.002, weight_decay=0.05, precision='no', exchange=0.5),
     'e2e-ar-matched': Preset('ar', 'e2e', dict(width=256, layers=6, heads=4, dropout=0.15),
                              steps=6_000, lr=0.0015, decay=0.5, weight_decay=0.05, exchange=0.5),
-    'e2e-ar': Preset('ar', 'e2e', dict(width=256, layers=4, heads=4, dropout=0.1), steps=5_000,
-                     lr=0.0015, weight_decay=0.05, exchange=0.5),
+    'e2e-ar': Preset('ar', 'e2e', dict(width=256, layers=6, heads=4, dropout=0.1), steps=6_800,
+                     batch_size=128, lr=0.0015, warmup=300, decay=0.5, weight_decay=0.05,
+                     exchange=0.5),
 }
 
 # %% ../nbs/12b_teacher.ipynb #8f710946

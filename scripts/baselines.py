@@ -25,22 +25,27 @@ from diffusion_lm_nb.metrics import fluency, infill_scores
 
 TABLE, GAPS = (Path(__file__).parents[1]/f'results/{name}.json' for name in ('baselines_sweep', 'gaps'))
 SINGLE, JOINED = ('semantic', 'length', 'pos', 'tree', 'spans'), ('semantic+tree', 'semantic+pos')
-FUDGE = [dict(weight=λ) for λ in (0.5, 1.0, 2.0, 4.0, 8.0, 20.0)] + [
+COOLER = [dict(temperature=T) for T in (.9, .8, .7, .6, .5, .3)] # of what is drawn, as ours has it
+FUDGE = [dict(weight=λ) for λ in (1.0, 2.0, 4.0, 8.0)] + [
     dict(weight=1.0, top=3),
-    dict(weight=2.0, top=3),
+    dict(weight=1.0, temperature=.7),
+    dict(weight=2.0, temperature=.7),
+    dict(weight=4.0, temperature=.7),
 ]
 GRIDS = { # method: (tasks, settings); dict() is the authors' setting
-    'ft-sample': (SINGLE, [dict()]), # nothing to choose
+    'ft-sample': (SINGLE, [dict()] + COOLER),
     'ft-search': (SINGLE, [dict(beam=4), dict(beam=1), dict(beam=16)]),
-    'ft-poe': (JOINED, [dict(beam=b) for b in (None, 4, 16)]),
+    'ft-poe': (JOINED, [dict(beam=b) for b in (None, 4, 16)] + COOLER),
     'fudge': (SINGLE + JOINED, [dict()] + FUDGE), # without a weight: the authors', by task
     'gedi': (
         ('semantic',),
-        [dict(weight=ω) for ω in (30.0, 1.0, 2.0, 4.0, 8.0, 15.0)]
+        [dict(weight=ω) for ω in (30.0, 4.0, 8.0, 15.0)]
         + [
-            dict(weight=4.0, filter=1.0),
             dict(weight=8.0, filter=1.0),
             dict(weight=8.0, target=0.95),
+            dict(weight=15.0, target=0.95),
+            dict(weight=8.0, target=0.95, temperature=.7),
+            dict(weight=15.0, target=0.95, temperature=.7),
         ],
     ),
     'pplm': (
@@ -61,7 +66,7 @@ GRIDS = { # method: (tasks, settings); dict() is the authors' setting
     ),
     'xlm': (('semantic',), [dict(), dict(order='left')]),
     'grid-beam': (('semantic', 'length'), [dict(beam=b) for b in (4, 1, 16)]),
-    'ctrl-g': (('semantic', 'length'), [dict()]), # nothing to choose
+    'ctrl-g': (('semantic', 'length'), [dict()] + COOLER),
     'ctrl-g-search': (('semantic', 'length'), [dict(beam=b) for b in (4, 1, 16)]),
     'ar-left': (('infill',), [dict()]),
     'ar': (('infill',), [dict()]),
@@ -145,7 +150,7 @@ def measure(method, task, setting, n, command): # one row more, unless it is the
         commit=commit(),
         command=f'DLM_DATA=$DLM_DATA python scripts/baselines.py {command}',
     )
-    write_atomic(TABLE, json.dumps(rows + [row], ensure_ascii=False, indent=1) + '\n')
+    write_atomic(TABLE, json.dumps(stored() + [row], ensure_ascii=False, indent=1) + '\n')
     print(
         task,
         method,

@@ -673,21 +673,18 @@ def paper(job):
 
 # ---- rivals: baselines of the diffusion model's size
 
-MATCHED = dict(width=256, layers=6, heads=4) # 5.0M parameters
+MATCHED = dict(width=256, layers=6, heads=4) # 5.0M parameters; the other presets have them
 RIVALS = 'ar', 'ft-semantic', 'ft-length', 'ft-pos', 'ft-tree', 'ft-spans', 'fudge', 'gedi', \
-         'bert', 'bart' # in the order in which they go home, at most seven at a time
+         'bert', 'bart', 'infill-ar' # of them, at most seven fit into what goes home at once
 
 def rival_preset(job, name):
-    "The preset of a rival, at the size of the diffusion model and with its exchange of names."
+    "The preset of a rival, at the size of the diffusion model and with long enough batches."
     small = job.o.tiny or not job.o.data
     p = PRESETS[('grammar-' if small else 'e2e-') + name]
-    p = replace(p, model={k: v for k, v in p.model.items() if k != 'after'})
     if job.o.tiny: return tiny(p)
-    half = dict(MATCHED, layers=3) # an encoder and a decoder
-    size = {} if small or name == 'fudge' else half if name == 'bart' else MATCHED
-    syntax = name in ('fudge', 'ft-pos', 'ft-tree', 'ft-spans') # tags know one text only
+    size = {} if small else dict(bert=MATCHED, bart=dict(MATCHED, layers=3)).get(name, {})
     return replace(p, model=p.model | size, precision='bf16' if job.gpu else 'no', batch_size=128,
-                   exchange=0. if syntax else .5, decay=.5, warmup=300, ema=.999)
+                   decay=.5, warmup=300)
 
 def held_out(model, p, texts): # of the valid split
     "The batches of other texts, in the vocabulary of the model: step -> batch."
@@ -744,7 +741,7 @@ class ValidCurve:
         self.job.save()
 
 def rival(job, name):
-    "Train one rival for the time that is left, and keep its best weights."
+    "Train one rival for the time that is left, and keep what did best on valid texts."
     p, few = rival_preset(job, name), job.o.tiny
     torch.manual_seed(job.o.seed)
     model, at = KINDS[p.kind](p, texts_of(job, 'train'), job.o.seed)

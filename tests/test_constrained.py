@@ -182,7 +182,7 @@ def test_the_hmm_is_distilled_by_its_preset(base, tmp_path, monkeypatch):
     assert model(ids, mask)[0] < before
 
 def test_methods_find_their_models(base, blind, tmp_path):
-    base.save_pretrained(tmp_path/'ar-matched')
+    base.save_pretrained(tmp_path/'ar')
     blind.save_pretrained(tmp_path/'hmm')
     food = SemanticContent('food', 'French')
     for method, writer in (('ctrl-g', CtrlG(base, blind)), ('grid-beam', GridBeam(base)),
