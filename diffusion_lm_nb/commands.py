@@ -359,21 +359,29 @@ MAKERS = {
 }
 
 # %% ../nbs/H_commands.ipynb #b39b44b5
-_MILD = dict(weight=1., top=3)
-TUNED = {
+TUNED = { # what scripts/baselines.py --best names; what is not here has its default
+    ('ft-sample', 'semantic'): dict(temperature=0.6),
+    ('ft-sample', 'pos'): dict(temperature=0.9),
+    ('ft-sample', 'tree'): dict(temperature=0.5),
+    ('ft-search', 'semantic'): dict(beam=16),
+    ('ft-search', 'length'): dict(beam=16),
     ('ft-search', 'pos'): dict(beam=16),
     ('ft-search', 'tree'): dict(beam=16),
-    ('ft-search', 'spans'): dict(beam=1),
-    ('ft-poe', 'semantic+tree'): dict(beam=16),
+    ('ft-poe', 'semantic+tree'): dict(beam=4),
+    ('ft-poe', 'semantic+pos'): dict(temperature=0.5),
     ('fudge', 'semantic'): dict(weight=4.0),
-    ('fudge', 'pos'): _MILD,
-    ('fudge', 'tree'): _MILD,
-    ('fudge', 'semantic+tree'): _MILD,
-    ('fudge', 'semantic+pos'): _MILD,
+    ('fudge', 'length'): dict(weight=4.0),
+    ('fudge', 'pos'): dict(weight=1.0, temperature=0.7),
+    ('fudge', 'tree'): dict(weight=1.0, temperature=0.7),
+    ('fudge', 'semantic+tree'): dict(weight=1.0, temperature=0.7),
+    ('fudge', 'semantic+pos'): dict(weight=2.0, temperature=0.7),
     ('gedi', 'semantic'): dict(weight=8.0, target=0.95),
     ('pplm', 'semantic'): dict(step=0.1, kl=0.1),
+    ('ctrl-g', 'semantic'): dict(temperature=0.9),
+    ('ctrl-g', 'length'): dict(temperature=0.9),
+    ('grid-beam', 'semantic'): dict(beam=16),
     ('grid-beam', 'length'): dict(beam=16),
-    ('ctrl-g-search', 'semantic'): dict(beam=1),
+    ('ft-search', 'spans'): dict(beam=16),
     ('bart', 'infill'): dict(tries=20),
     ('delorean', 'infill'): dict(step=3e-3, mix=0.5),
     ('cold', 'infill'): dict(iterations=300, top=5),

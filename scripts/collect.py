@@ -1,6 +1,6 @@
 """Takes the rows of reports into results/: `python scripts/collect.py REPORT.json … NAME "the command"` writes results/NAME.json.
 
-Each row gets hardware, commit and command. A row that stands in several reports, as that of the unguided texts does, is taken once.
+With --into first, rows of the table that no report has stay as they are. Each row gets hardware, commit and command. A row that stands in several reports, as that of the unguided texts does, is taken once.
 """
 import json, sys
 from pathlib import Path
@@ -8,7 +8,9 @@ from measure import commit, hardware, weights
 from diffusion_lm_nb.files import write_atomic
 from diffusion_lm_nb.reproduction import PROTOCOLS
 
-*reports, name, command = sys.argv[1:]
+into = sys.argv[1] == '--into'
+*reports, name, command = sys.argv[1 + into:]
+TABLE = Path(__file__).parents[1] / f'results/{name}.json'
 n = lambda r, report: {'their sentences': 1, 'test texts': 1}.get(
     r['method'], PROTOCOLS[report['protocol']]['n']
 )
@@ -36,7 +38,12 @@ rows = [
     for k, r in rows.items()
     if k[1] in ('unguided', 'their sentences', 'test texts') and k[0] != 'free'
 ]
+if into:
+    marks = 'unguided', 'their sentences', 'test texts', 'diffusion'
+    new = {(r['task'], r['method']): r for r in rows if r['method'] not in marks}
+    old = json.loads(TABLE.read_text())
+    rows = [new.pop((r['task'], r['method']), r) for r in old] + [*new.values()]
 write_atomic(
-    Path(__file__).parents[1] / f'results/{name}.json', json.dumps(rows, ensure_ascii=False, indent=1) + '\n'
+    TABLE, json.dumps(rows, ensure_ascii=False, indent=1) + '\n'
 )
 print(len(rows), 'rows')

@@ -373,8 +373,9 @@ def keep(
 
 def keep_job(report, table): # of a job of nine minutes; results/gpu_jobs.json
     "The report without texts, behind those that are there."
-    shown = 'curve', 'bound', 'speed', 'train', 'texts', 'graph'
     found = report['results']
+    shown = {'curve', 'bound', 'speed', 'train', 'texts', 'graph'}
+    shown |= {k for k, v in found.items() if k.endswith(' curve') or isinstance(v, dict) and 'valid' in v}
     row = {k: report[k] for k in ('job', 'device', 'torch', 'seconds', 'parts', 'command')} | dict(
         results={k: v for k, v in found.items() if k in shown},
         samples={k: v['seconds'] for k, v in found.items()

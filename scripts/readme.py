@@ -247,7 +247,7 @@ def gpu_step(kind): # '' or ', graphed'
 
 def gpu_free(steps):
     "Seconds for 2,000 unguided texts of the shipped weights: the last run of the job."
-    job = [r for r in rows('gpu_jobs') if 'parts' in r][-1]
+    job = [r for r in rows('gpu_jobs') if r['job'] == 'e2e'][-1]
     return f'{job["parts"][f"free {steps} ancestral"]["seconds"]:.0f}'
 
 def gpu_guided(task):
@@ -334,6 +334,58 @@ def small_table():
               *(cell(row('baselines', task=task, method=m)) for m in names)]
              for task in ('semantic', 'pos', 'tree', 'spans', 'length')]
     return table(['', 'ours', 'the paper’s way', 'FT-search', 'constrained AR (Ctrl-G)'], lines)
+
+FULL = {
+    'diffusion': 'diffusion, our way', 'diffusion-classifier': 'the paper’s way',
+    'diffusion-authors': 'with the authors’ numbers', 'ft-sample': 'FT-sample',
+    'ft-search': 'FT-search', 'fudge': 'FUDGE', 'gedi': 'GeDi', 'grid-beam': 'grid beam search',
+    'ctrl-g': 'Ctrl-G'}
+
+def counted(task):
+    "As `judged`, for rows of protocol.json, which are sorted by their targets."
+    if task != 'semantic': return None
+    from diffusion_lm_nb.reproduction import read_targets, shipped_targets
+    targets = read_targets(shipped_targets(task), task)
+    targets.sort(key=lambda t: json.dumps(t[0], sort_keys=True))
+    return [c.value not in ('yes', 'no') for _, c in targets]
+
+def full_success(r):
+    "Success of a row of protocol.json over the targets that count, and its interval."
+    from diffusion_lm_nb.controls import wilson_interval
+    own, which = r['by_target'], counted(r['task'])
+    if which: own = [s for s, ok in zip(own, which, strict=True) if ok]
+    whole = min(own) == 1
+    return sum(own) / len(own), wilson_interval(len(own), len(own)) if whole else bootstrap(own)
+
+def full_cell(r):
+    "Success, perplexity over people's, both with intervals, and variety over people's."
+    if r is None: return '–'
+    success, (low, high) = full_success(r)
+    least, most = r['lm_interval']
+    return (f'{pct(success)} ({pct(low)}–{pct(high)})<br>{r["lm_ratio"]:.2f}'
+            f' ({least:.2f}–{most:.2f}) · {r["distinct4_ratio"]:.2f}')
+
+def full_table():
+    "All targets, ten texts each, with the same judge."
+    tasks = 'semantic', 'pos', 'tree', 'spans', 'length', 'semantic+pos'
+    lines = [[name, *(full_cell(row('protocol', task=t, method=m, authors_targets=False))
+                      for t in tasks)] for m, name in FULL.items()]
+    return table(['', 'semantic', 'POS', 'tree', 'spans', 'length', 'semantic + POS'], lines)
+
+def full_paired(task, other, method='diffusion'):
+    "A method minus another, on all targets, in points, with its bootstrap interval."
+    pair = [row('protocol', task=task, method=m, authors_targets=False)['by_target']
+            for m in (method, other)]
+    which = counted(task) or [True] * len(pair[0])
+    gaps = [100 * (a - b) for a, b, ok in zip(*pair, which, strict=True) if ok]
+    low, high = bootstrap(gaps)
+    return minus(f'{sum(gaps) / len(gaps):+.1f} ({low:+.1f} to {high:+.1f})')
+
+def rival(name, what='steps'):
+    "Of the training of a rival on a GPU, as results/gpu_jobs.json has it: the weights kept."
+    found = next(r for r in rows('gpu_jobs') if r['job'] == 'rivals')['results']
+    best = min(found[f'{name} curve'], key=lambda c: c['valid'])
+    return f'{best["step"]:,}' if what == 'steps' else f'{best["seconds"]:.0f}'
 
 def gap(method): return f'{row("gaps", method=method)["rouge_l"]:.1f}'
 def authors_ratio(task): return f'{row("authors", task=task, method="diffusion")["ratio"]:.2f}'

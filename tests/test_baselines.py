@@ -156,6 +156,16 @@ def test_least_and_most_words():
     texts = sample_stream(Chain(), [keyed_generator(0, k) for k in range(200)], 1, most=4, least=2)
     assert {len(t) for t in texts} == {2, 3, 4}
 
+@pytest.mark.parametrize('temperature', [.5, 1., 3.])
+def test_a_temperature_sharpens_the_next_word(temperature):
+    "First words come as often as p^(1/T), normalised, says."
+    gens = [keyed_generator(1, k) for k in range(4000)]
+    texts = sample_stream(Chain(), gens, 1, most=1, least=1, temperature=temperature)
+    p = (Chain.table[0] / temperature).clone()
+    p[1] = -torch.inf
+    found = torch.bincount(torch.tensor([t[0] for t in texts]), minlength=5) / len(texts)
+    assert (found - p.softmax(-1)).abs().max() < .03
+
 def test_product_is_bayes_rule():
     p, q = torch.tensor([0, .1, .2, .3, .4]), torch.tensor([0, .4, .4, .1, .1])
     a, b = Chain(), Chain()
@@ -664,6 +674,21 @@ def test_all_may_stand_among_other_methods(tmp_path):
         reproduce('quick', methods='all,nonsense', out=str(tmp_path))
 
 # --- the targets of a sweep
+
+def test_what_the_sweep_chose_is_what_runs(monkeypatch):
+    "Of the methods that write under a control: the best of the last round, or the default."
+    monkeypatch.syspath_prepend(str(Path(__file__).parents[1] / 'scripts'))
+    import baselines
+    rows, default = baselines.stored(), dict(beam=4)
+    rows = [r for r in rows if r['task'] != 'infill' and r['method'] != 'xlm']
+    assert {r['method'] for r in rows} >= {'ft-sample', 'ft-search', 'fudge', 'gedi', 'ctrl-g'}
+    for method, task in {(r['method'], r['task']) for r in rows}:
+        of = [r for r in rows if (r['method'], r['task']) == (method, task)]
+        last = max(r['n_targets'] for r in of)
+        assert last == 40 and len(of) > len(baselines.GRIDS[method][1]), (method, task)
+        best = max((r for r in of if r['n_targets'] == last), key=baselines.worth)['setting']
+        found = TUNED.get((method, task), {})
+        assert found == best or not found and best == default, (method, task)
 
 @pytest.mark.skipif(not os.environ.get('DLM_DATA'), reason='needs E2E: set DLM_DATA')
 def test_rounds_of_a_sweep_share_no_target(monkeypatch):

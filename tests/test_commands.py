@@ -109,6 +109,27 @@ def test_particles_are_a_method_of_their_own(folder, tmp_path):
     refused(*args, tmp_path / 'x.jsonl', '--particles', 0, says='--particles')
     refused(*args, tmp_path / 'x.jsonl', '--particles', 2, '--method', 'fudge', says='for diffusion')
 
+def test_the_authors_way_has_its_own_sampling(folder, tmp_path, monkeypatch):
+    "Their solver, clamping and steps; a number of steps of one's own is refused."
+    from diffusion_lm_nb import commands, reproduction
+    from diffusion_lm_nb.controls import Length
+    from diffusion_lm_nb.denoiser import DiffusionLM
+    monkeypatch.setitem(reproduction.AUTHORS_SAMPLING, 'steps', 3)
+    f, out = tmp_path / 't.jsonl', tmp_path / 'out.jsonl'
+    f.write_text('5\n9')
+    args = dict(targets=str(f), model=str(folder), n=2, method='diffusion-authors', out=str(out),
+                device='cpu')
+    commands.control_texts('length', **args)
+    rows = [json.loads(line) for line in out.read_text().splitlines()]
+    assert {(r['method'], r['steps']) for r in rows} == {('diffusion-authors', 3)}
+    lm = DiffusionLM.from_pretrained(folder)
+    wanted = [(j, Length((5, 5, 9, 9)[j])) for j in range(4)]
+    same = lm.sample_many(wanted, steps=3, solver='ancestral', clamp=True)
+    assert [t for r in rows for t in r['texts']] == same
+    assert same != lm.sample_many(wanted, steps=3)
+    with pytest.raises(commands.BadInput, match='200 steps'):
+        commands.control_texts('length', **args, steps=50)
+
 def test_rows_are_not_lost(folder, tmp_path):
     """What is judged is not touched; what is foreign, or was made with other settings, is not gone
     on with.

@@ -528,6 +528,22 @@ def dlm_pack(*args, cwd): # as the script that pip writes
         env=os.environ | {'PYTHONPATH': str(Path(__file__).parents[1])},
     )
 
+def test_a_labelled_corpus_is_packed_with_its_trees(tmp_path, monkeypatch):
+    from diffusion_lm_nb import commands
+    from diffusion_lm_nb.corpora import Example
+    asked = []
+    def labelled(name, split):
+        asked.append((name, split))
+        return [Example(['It', 'is', split], [('food', 'French')], ['PRON', 'AUX', 'ADJ'],
+                        '(S (NP It) (VP is ADJ))')]
+    monkeypatch.setattr(commands, 'labelled_corpus', labelled)
+    out = tmp_path / 'e.safetensors'
+    commands.pack_file('e2e-labelled', str(out))
+    assert asked == [('e2e', s) for s in ('train', 'valid', 'test')]
+    for name, split in [*asked]:
+        e, = load_corpus(out, split)
+        assert e == labelled(name, split)[0] and e.tree.startswith('(S')
+
 def test_dlm_pack(tmp_path):
     (tmp_path / 'a.txt').write_text('Luna is closed.\n')
     done = dlm_pack('a.txt', '--out', 'b.safetensors', cwd=tmp_path)

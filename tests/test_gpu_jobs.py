@@ -90,3 +90,52 @@ def test_a_report_becomes_a_row(tmp_path, monkeypatch):
     row, = json.loads((tmp_path / 'rows.json').read_text())
     assert row['samples'].keys() == {'sample'} and row['results'].keys() == {'graph'}
     with pytest.raises(gpu['BadInput'], match='tiny'): gpu['keep_report'](tmp_path / 'smoke.json')
+
+def test_batches_ahead_are_the_batches(monkeypatch):
+    "Other processes make them; order, repeats and jumps change nothing."
+    monkeypatch.syspath_prepend(str(repo / 'scripts'))
+    import gpu_jobs
+    from diffusion_lm_nb.loss import keyed_generator
+    at = lambda step: (torch.rand(3, generator=keyed_generator(7, step)), step, torch.tensor([step]))
+    ahead = gpu_jobs.Ahead(at, workers=2, ahead=3)
+    for step in (0, 1, 2, 9, 10, 0, 1):
+        assert all(torch.equal(a, b) for a, b in zip(ahead(step), (at(step)[0], at(step)[2]),
+                                                     strict=True))
+
+def test_the_best_weights_on_valid_are_kept(monkeypatch, tmp_path):
+    "Not the last ones; and each tenth of the steps is in the curve."
+    monkeypatch.syspath_prepend(str(repo / 'scripts'))
+    import gpu_jobs
+    class Told(torch.nn.Module):
+        def __init__(self): super().__init__(); self.loss = torch.nn.Parameter(torch.zeros(()))
+        def forward(self, x): return self.loss, {}
+    here = SimpleNamespace(o=SimpleNamespace(tiny=True), report=dict(results={}), device='cpu',
+                           save=lambda: None)
+    curve = gpu_jobs.ValidCurve(here, SimpleNamespace(steps=100), lambda k: [torch.ones(2)], 'x')
+    curve.twin = Told()
+    for step in range(1, 101): curve(step, {'loss': torch.tensor(float(abs(step - 60)))})
+    assert [c['step'] for c in here.report['results']['x curve']] == [*range(10, 101, 10)]
+    assert curve.best == 0 and float(curve.state['loss']) == 0
+
+def test_a_share_that_is_cut_off_is_named(monkeypatch, tmp_path):
+    "What it had written comes along all the same."
+    monkeypatch.syspath_prepend(str(repo / 'scripts'))
+    import gpu_jobs
+    for name in 'ab': (tmp_path / f'share-{name}').mkdir()
+    def begun(args, **_):
+        out = Path(args[args.index('--out') + 1])
+        if out.name == 'share-a':
+            (out / 'protocol.json').write_text('{"parts": {"one": {}}, "results": {"one": 3}}')
+        (out / 'protocol-rows.jsonl.gz').write_bytes(out.name.encode())
+        return subprocess.Popen(['sleep', '30'], start_new_session=True)
+    real = subprocess.Popen
+    monkeypatch.setattr(gpu_jobs, 'subprocess', SimpleNamespace(Popen=begun))
+    names = 'data', 'targets', 'model', 'device', 'rounds'
+    o = SimpleNamespace(what='protocol', tiny=True, seed=0, **dict.fromkeys(names))
+    left = iter([3, 3, 3, 0])
+    job = SimpleNamespace(o=o, work=tmp_path, out=tmp_path, left=lambda: next(left),
+                          report=dict(parts={}, results={}))
+    gpu_jobs.in_shares(job, ['a', 'b'])
+    assert job.report['results'] == {'one': 3} and job.report['parts']['one'] == {}
+    assert 'failed' in job.report['parts']['b']
+    assert (tmp_path / 'protocol-rows.jsonl.gz').read_bytes() == b'share-ashare-b'

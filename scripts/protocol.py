@@ -1,0 +1,103 @@
+"""All of the targets, ten texts each: diffusion's texts from a GPU, and those of its rivals.
+
+    DLM_DATA=… python scripts/protocol.py --judge OUT   # what `scripts/gpu.py protocol` brought home
+    DLM_DATA=… python scripts/protocol.py METHOD [TASK …]           # a rival writes here, and is judged
+
+One row a task and method, into results/protocol.json. Targets, judge, teacher and number of texts are
+the same for all; rivals have the settings that `scripts/baselines.py --best` names. The ratio is the
+teacher's perplexity over that of people's sentences (those of the targets; semantic content and length
+have none, so test texts), with an interval over targets. Variety is the distinct-4 of one text a
+target over that of people's sentences, in piles of one size. Texts lie in runs/protocol; a run that was
+cut off goes on. Rows of the GPU have no seconds: ten processes shared the device.
+"""
+import gzip, json, sys
+from pathlib import Path
+import torch
+from measure import commit, distinct4_ratio, hardware, weights
+from authors import their_words
+from diffusion_lm_nb.commands import BASELINES
+from diffusion_lm_nb.corpora import load_corpus
+from diffusion_lm_nb.files import read_rows, write_atomic
+from diffusion_lm_nb.loss import keyed_generator
+from diffusion_lm_nb.metrics import evaluate_rows, fit_ngram, fluency
+from diffusion_lm_nb.reproduction import run_job
+from diffusion_lm_nb.teacher import make_judge
+
+TABLE = Path(__file__).parents[1] / 'results/protocol.json'
+TEXTS, TARGETS, WORK = 10, 200, Path('runs/protocol')
+TASKS = 'free', 'semantic', 'length', 'pos', 'tree', 'spans', 'semantic+pos', 'semantic+tree'
+
+def place(target): # of a row, as written
+    "What rows are sorted by, so that those of two methods stand side by side."
+    return json.dumps(target, sort_keys=True)
+
+def ratio(texts, people): # lists of word lists, one a target; list of word lists
+    "Perplexity of the texts over people's, and its interval: targets are drawn with replacement."
+    teacher = make_judge().teacher
+    per = [teacher.nats(own) for own in texts]
+    sums = torch.tensor([[sum(v for v in own if v is not None),
+                          sum(len(t) + 1 for t, v in zip(ts, own) if v is not None)]
+                         for ts, own in zip(texts, per)], dtype=torch.double)
+    theirs = torch.tensor(fluency(people)).log()
+    value = lambda s: float((s[..., 0] / s[..., 1] - theirs).exp())
+    gen = keyed_generator(0)
+    draws = sorted(value(sums[torch.randint(len(sums), (len(sums),), generator=gen)].sum(0))
+                   for _ in range(1000))
+    return dict(lm_ratio=value(sums.sum(0)), lm_interval=[draws[25], draws[974]])
+
+def people_of(rows):
+    "The sentences from which the targets were read, or 1,000 test texts where there are none."
+    if rows[0]['task'] != 'free' and isinstance(t := rows[0]['target'], dict):
+        if 'words_' in t: return [their_words(r['target']) for r in rows]
+        valid = load_corpus('e2e', 'valid')
+        return [valid[r['target']['example']].words for r in rows]
+    return [e.words for e in load_corpus('e2e', 'test')[:1000]]
+
+def keep(rows, ngram, **about):
+    "Judge the rows of one task and method, and put them into the table."
+    rows = sorted(rows, key=lambda r: place(r['target']))
+    authors = isinstance(rows[0]['target'], dict) and 'words_' in rows[0]['target']
+    texts = [[t.split() for t in r['texts']] for r in rows]
+    people = people_of(rows)
+    row = dict(authors_targets=authors) | evaluate_rows(rows, ngram) | ratio(texts, people)
+    row |= dict(distinct4_ratio=distinct4_ratio([own[0] for own in texts], people))
+    row |= dict(n_samples=len(texts[0]), steps=rows[0].get('steps'), **about)
+    same = lambda r: (r['task'], r['method'], r['authors_targets'])
+    old = json.loads(TABLE.read_text()) if TABLE.exists() else []
+    every = sorted([r for r in old if same(r) != same(row)] + [row],
+                   key=lambda r: (TASKS.index(r['task']), r['authors_targets'], r['method']))
+    write_atomic(TABLE, json.dumps(every, ensure_ascii=False, indent=1) + '\n')
+    print(same(row), {k: round(v, 3) for k, v in row.items() if isinstance(v, float)}, flush=True)
+
+def judge(out): # folder
+    "The rows of the GPU's first round: what each task has ten texts of, for every target."
+    report, piles = json.loads((Path(out) / 'protocol.json').read_text()), {}
+    for line in gzip.decompress((Path(out) / 'protocol-rows.jsonl.gz').read_bytes()).splitlines():
+        row = json.loads(line)
+        if len(row['texts']) != TEXTS: continue
+        theirs = isinstance(row['target'], dict) and 'words_' in row['target']
+        piles.setdefault((row['task'], row['method'], theirs), []).append(row | dict(seconds=None))
+    ngram = fit_ngram('e2e')
+    for rows in piles.values():
+        keep(rows, ngram, hardware=report['device'], commit=commit(), weights=weights(),
+             command='python scripts/gpu.py protocol --out OUT --targets AUTHORS; '
+                     'python scripts/protocol.py --judge OUT')
+
+def rival(method, *tasks):
+    "The same targets by a rival."
+    ngram, P = fit_ngram('e2e'), dict(targets=TARGETS, n=TEXTS, steps=50)
+    WORK.mkdir(parents=True, exist_ok=True)
+    for task in tasks or TASKS[1:]:
+        cls = BASELINES[method]
+        try: writer = cls(task, 'cpu', None)
+        except Exception as e:
+            print(f'{method} {task}: {e}', flush=True)
+            continue
+        path = WORK / f'{method}-{task}.jsonl'
+        run_job(None, task, method, P, path, None, 0, 'e2e', writer=writer)
+        keep(read_rows(path), ngram, hardware=hardware(), commit=commit(),
+             command=f'DLM_DATA=$DLM_DATA python scripts/protocol.py {method} {task}')
+
+if __name__ == '__main__':
+    if sys.argv[1] == '--judge': judge(sys.argv[2])
+    else: rival(*sys.argv[1:])
