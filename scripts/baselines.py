@@ -21,7 +21,7 @@ from diffusion_lm_nb.reproduction import infill_row, target_control
 from diffusion_lm_nb.commands import dlm_infill
 from diffusion_lm_nb.files import BadInput, write_atomic
 from diffusion_lm_nb.controls import distinct
-from diffusion_lm_nb.metrics import fluency, infill_scores
+from diffusion_lm_nb.metrics import bootstrap, fluency, infill_scores
 
 TABLE, GAPS = (Path(__file__).parents[1]/f'results/{name}.json' for name in ('baselines_sweep', 'gaps'))
 SINGLE, JOINED = ('semantic', 'length', 'pos', 'tree', 'spans'), ('semantic+tree', 'semantic+pos')
@@ -217,6 +217,8 @@ def test_gaps(*methods):
             method=method,
             corpus='e2e test, 3 to 8 words hidden',
             **infill_scores(wrote),
+            by_target=(each := [infill_scores([r])['rouge_l'] for r in wrote]), # of the gap
+            interval=bootstrap(each),
             lm_ratio=fluency(words) / fluency(people),
             distinct4=distinct(words),
             seconds_per_50=seconds / len(words) * 50,

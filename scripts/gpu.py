@@ -596,7 +596,7 @@ def main(argv=None):
     p.add_argument('--model', help='for protocol: folder in place of the shipped model')
     p.add_argument('--only', help='smoke: parts whose names hold one of these; rivals: these')
     p.add_argument('--share', help='of protocol and rivals, for a process: this share alone')
-    p.add_argument('--rounds', help='protocol: texts a target of each round, 10,40')
+    p.add_argument('--rounds', help='protocol: texts a target of each round, 10,40; 0: none')
     p.add_argument('--loop', choices=['graph', 'eager'], help='e2e: by default what smoke found')
     p.add_argument('--start', help='e2e: a model to go on from')
     p.add_argument('--train-seconds', type=float, help='e2e: 330')

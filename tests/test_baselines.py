@@ -685,7 +685,9 @@ def test_what_the_sweep_chose_is_what_runs(monkeypatch):
     for method, task in {(r['method'], r['task']) for r in rows}:
         of = [r for r in rows if (r['method'], r['task']) == (method, task)]
         last = max(r['n_targets'] for r in of)
-        assert last == 40 and len(of) > len(baselines.GRIDS[method][1]), (method, task)
+        again = method != 'pplm'       # it fails in the first round already
+        assert last == (40 if again else 10), (method, task)
+        assert len(of) >= len(baselines.GRIDS[method][1]) + 3 * again, (method, task)
         best = max((r for r in of if r['n_targets'] == last), key=baselines.worth)['setting']
         found = TUNED.get((method, task), {})
         assert found == best or not found and best == default, (method, task)
