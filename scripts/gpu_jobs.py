@@ -62,8 +62,9 @@ class Job:
         for folder in (self.out, self.work): folder.mkdir(parents=True, exist_ok=True)
         name = torch.cuda.get_device_name(0) if self.gpu else 'cpu'
         self.report = dict(job=o.what, device=name, torch=torch.__version__, tiny=o.tiny,
-                           command='python scripts/gpu.py ' + ' '.join(sys.argv[1:]), seconds=0.0,
-                           parts={}, results={})
+                           command='python scripts/gpu.py ' + ' '.join(
+                               'OUT' if a == o.out else a for a in sys.argv[1:]),
+                           seconds=0.0, parts={}, results={})
     def left(self):
         "Seconds that the job still has."
         return self.seconds - (time.monotonic() - self.start)

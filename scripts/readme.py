@@ -152,7 +152,6 @@ def gaps():
     names = dict(diffusion='diffusion', bart='BART', delorean='DELOREAN', bert='BERT',
                  cold='COLD, 300 iterations', ar='AR')
     names['ar-left'] = 'left-only'
-    names['diffusion'] += old(row('gaps', method='diffusion'))
     found = [row('gaps', method=m) for m in names]
     return table(['fifty gaps of E2E test texts, 3 to 8 words', *names.values()],
                  [['ROUGE-L of the gap ([results/gaps.json](results/gaps.json))',
@@ -339,8 +338,8 @@ def small_table():
 FULL = {
     'diffusion': 'diffusion, our way', 'diffusion-classifier': 'the paper’s way',
     'diffusion-authors': 'with the authors’ numbers', 'ft-sample': 'FT-sample',
-    'ft-search': 'FT-search', 'fudge': 'FUDGE', 'gedi': 'GeDi', 'grid-beam': 'grid beam search',
-    'ctrl-g': 'Ctrl-G'}
+    'ft-search': 'FT-search', 'ft-poe': 'FT-PoE', 'fudge': 'FUDGE', 'gedi': 'GeDi',
+    'grid-beam': 'grid beam search', 'ctrl-g': 'Ctrl-G'}
 
 def counted(task):
     "As `judged`, for rows of protocol.json, which are sorted by their targets."
@@ -373,6 +372,13 @@ def full_table():
                       for t in tasks)] for m, name in FULL.items()]
     return table(['', 'semantic', 'POS', 'tree', 'spans', 'length', 'semantic + POS'], lines)
 
+def authors_full(task):
+    "Success and perplexity of ten texts for each of the authors' targets, with intervals."
+    r = row('protocol', task=task, method='diffusion', authors_targets=True)
+    (low, high), (least, most) = r['interval'], r['lm_interval']
+    return (f'{pct(r["success"])} % ({pct(low)}–{pct(high)}), at {r["lm_ratio"]:.2f}'
+            f' ({least:.2f}–{most:.2f}) times the perplexity')
+
 def full_paired(task, other, method='diffusion'):
     "A method minus another, on all targets, in points, with its bootstrap interval."
     pair = [row('protocol', task=task, method=m, authors_targets=False)['by_target']
@@ -385,10 +391,18 @@ def full_paired(task, other, method='diffusion'):
 def rival(name, what='steps'):
     "Of the training of a rival on a GPU, as results/gpu_jobs.json has it: the weights kept."
     found = next(r for r in rows('gpu_jobs') if r['job'] == 'rivals')['results']
+    if what == 'size': return f'{found[name]["parameters"] / 1e6:.1f}'
     best = min(found[f'{name} curve'], key=lambda c: c['valid'])
     return f'{best["step"]:,}' if what == 'steps' else f'{best["seconds"]:.0f}'
 
 def gap(method): return f'{row("gaps", method=method)["rouge_l"]:.1f}'
+def gap_paired(other):
+    "ROUGE-L of diffusion's gaps minus another method's, gap by gap, with its interval."
+    pair = [row('gaps', method=m)['by_target'] for m in ('diffusion', other)]
+    each = [a - b for a, b in zip(*pair, strict=True)]
+    low, high = bootstrap(each)
+    return minus(f'{sum(each) / len(each):+.1f} ({low:+.1f} to {high:+.1f})')
+
 def authors_ratio(task): return f'{row("authors", task=task, method="diffusion")["ratio"]:.2f}'
 
 def default_ratio():
