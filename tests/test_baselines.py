@@ -515,7 +515,7 @@ def test_tuned_settings_are_for_e2e_and_by_task(tmp_path, nets):
     make = lambda m, t, **k: make_baseline(m, t, 'cpu', tmp_path, **k)
     assert (
         make('fudge', 'pos').weight == TUNED['fudge', 'pos']['weight']
-        and make('fudge', 'pos').top == TUNED['fudge', 'pos']['top']
+        and make('fudge', 'pos').temperature == TUNED['fudge', 'pos']['temperature']
     )
     assert make('fudge', 'spans').weight is None # not swept to another: the authors'
     for w in (make('fudge-authors', 'pos'), make('fudge', 'pos', tuned=False)):
@@ -558,9 +558,8 @@ def test_models_come_back_from_their_folders(nets, tmp_path):
     alone = make_baseline(
         'ft-sample', 'pos', 'cpu', tmp_path / 'grammar-ft-pos'
     ) # the model's own folder
-    assert alone.model == 'grammar-ft-pos' and alone.write([TAGS], 1) == FT(nets['ft']).write(
-        [TAGS], 1
-    )
+    same = FT(nets['ft'], **TUNED['ft-sample', 'pos']) # what was chosen for e2e, the corpus by default
+    assert alone.model == 'grammar-ft-pos' and alone.write([TAGS], 1) == same.write([TAGS], 1)
 
 def test_other_words_are_refused(nets, corpus):
     p = replace(PRESETS['grammar-ar'], model=SMALL)
