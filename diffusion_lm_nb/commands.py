@@ -381,6 +381,7 @@ TUNED = { # what scripts/baselines.py --best names; what is not here has its def
     ('ctrl-g', 'length'): dict(temperature=0.9),
     ('grid-beam', 'semantic'): dict(beam=16),
     ('grid-beam', 'length'): dict(beam=16),
+    ('ft-sample', 'spans'): dict(temperature=0.5),
     ('ft-search', 'spans'): dict(beam=16),
     ('bart', 'infill'): dict(tries=20),
     ('delorean', 'infill'): dict(step=3e-3, mix=0.5),

@@ -299,9 +299,9 @@ class XLMWriter(Writer):
         return texts
 
 # %% ../nbs/14d_plug_and_play.ipynb #a63cf70b
-FT_MODEL = dict(width=256, layers=6, heads=4, dropout=.1) # as large as the diffusion model
+FT_MODEL = dict(width=256, layers=6, heads=4, dropout=.1) # nearly the size of the diffusion model
 FT_TINY = dict(length=128, width=96, layers=3, heads=4, dropout=0.)
-BIG_RUN = dict(batch_size=128, warmup=300, decay=.5) # steps: to the lowest loss on valid texts
+BIG_RUN = dict(batch_size=128, warmup=300, decay=.5)
 FT_RUN = dict(lr=1.5e-3, steps=4_500, exchange=.5, **BIG_RUN)
 SYNTAX_RUN = dict(lr=1.5e-3, **BIG_RUN) # no exchange: a tag belongs to a word
 TINY_RUN = dict(lr=2e-3, steps=1_500, precision='no', min_count=0)

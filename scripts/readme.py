@@ -396,6 +396,10 @@ def rival(name, what='steps'):
     return f'{best["step"]:,}' if what == 'steps' else f'{best["seconds"]:.0f}'
 
 def gap(method): return f'{row("gaps", method=method)["rouge_l"]:.1f}'
+def hand_gap(method):
+    "BLEU-4 of the ten gaps that were written by hand."
+    return f'{row("baselines", task="infill", method=method)["bleu4"]:.1f}'
+
 def gap_paired(other):
     "ROUGE-L of diffusion's gaps minus another method's, gap by gap, with its interval."
     pair = [row('gaps', method=m)['by_target'] for m in ('diffusion', other)]
