@@ -139,3 +139,21 @@ def test_a_share_that_is_cut_off_is_named(monkeypatch, tmp_path):
     assert job.report['results'] == {'one': 3} and job.report['parts']['one'] == {}
     assert 'failed' in job.report['parts']['b']
     assert (tmp_path / 'protocol-rows.jsonl.gz').read_bytes() == b'share-ashare-b'
+
+def test_the_ratio_of_all_targets(monkeypatch):
+    "Perplexity over people's; its interval is over targets, and None is a text that does not fit."
+    monkeypatch.syspath_prepend(str(repo / 'scripts'))
+    import math, protocol
+    own = {1: 1.5, 2: 2.5}                                   # nats a token of a text of so many words
+    teacher = SimpleNamespace(
+        nats=lambda texts: [own.get(len(t)) and own[len(t)] * (len(t) + 1) for t in texts])
+    monkeypatch.setattr(protocol, 'make_judge', lambda: SimpleNamespace(teacher=teacher))
+    monkeypatch.setattr(protocol, 'fluency', lambda people: math.e)
+    one = protocol.ratio([[['a']] * 2] * 5, [])
+    assert one['lm_ratio'] == pytest.approx(math.exp(.5))
+    assert one['lm_interval'] == pytest.approx([math.exp(.5)] * 2)
+    both = protocol.ratio([[['a'], ['a', 'b', 'c']], [['a', 'b']]] * 20, [])
+    tokens, nats = 2 + 3, 2 * 1.5 + 3 * 2.5
+    assert both['lm_ratio'] == pytest.approx(math.exp(nats / tokens - 1))
+    low, high = both['lm_interval']
+    assert math.exp(.5) < low < both['lm_ratio'] < high < math.exp(1.5)
