@@ -604,7 +604,10 @@ def main(argv=None):
     o = p.parse_args(argv)
     if o.what in ('smoke', 'e2e', 'protocol', 'roc', 'paper', 'rivals', 'sweep'):
         import gpu_jobs
-        return gpu_jobs.run(o)
+        try: return gpu_jobs.run(o)
+        except BadInput as e:
+            print(f'gpu.py: {e}', file=sys.stderr)
+            return 2
     if o.folder:
         o.out = o.folder
     if o.what in ('all', 'train') and not o.data and not o.quick:

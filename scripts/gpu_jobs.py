@@ -572,6 +572,13 @@ SHARES = dict(
              ('spans', 'diffusion-authors', False), ('tree', 'diffusion-authors', False)],
 )
 
+def asked_rounds(o):
+    "`--rounds` as a list of numbers, or None."
+    if not o.rounds: return None
+    if not all(n.isdecimal() for n in o.rounds.split(',')):
+        raise BadInput(f'--rounds is a list of whole numbers, as 10,40, not {o.rounds!r}')
+    return [int(n) for n in o.rounds.split(',')]
+
 def protocol(job):
     """Ours and the paper's guidance on all tasks, on shipped and on the authors' targets. The texts
     of round r have the seed `--seed` + r.
@@ -580,7 +587,7 @@ def protocol(job):
     if not o.share: return in_shares(job, ['pos', 'plain'] if few else SHARES)
     lm = DiffusionLM.from_pretrained(o.model or ('grammar' if few else 'e2e'))
     lm = lm.to(job.device).eval()
-    rounds = [int(n) for n in o.rounds.split(',')] if o.rounds else (1, 1) if few else ROUNDS
+    rounds = asked_rounds(o) or ((1, 1) if few else ROUNDS)
     for r, n in enumerate(rounds):
         if not n: continue                     # a round that is at home already
         for task, method, authors in SHARES[o.share]:
@@ -781,6 +788,9 @@ JOBS = dict(smoke=smoke, e2e=e2e, protocol=protocol, roc=roc, paper=paper, rival
 
 def run(o): # the options of gpu.py
     "Do a job; its report is in OUT whatever happens."
+    asked_rounds(o)
+    if o.what == 'rivals' and o.only and (wrong := {*o.only.split(',')} - {*RIVALS}):
+        raise BadInput(f'no rival {min(wrong)!r}; there are {", ".join(RIVALS)}')
     job = Job(o)
     print(f'{o.what} on {job.report["device"]}, {job.seconds:.0f} s', flush=True)
     try: JOBS[o.what](job)

@@ -17,7 +17,7 @@ from measure import commit, distinct4_ratio, hardware, weights
 from authors import their_words
 from diffusion_lm_nb.commands import BASELINES
 from diffusion_lm_nb.corpora import load_corpus
-from diffusion_lm_nb.files import read_rows, write_atomic
+from diffusion_lm_nb.files import BadInput, read_rows, write_atomic
 from diffusion_lm_nb.loss import keyed_generator
 from diffusion_lm_nb.metrics import evaluate_rows, fit_ngram, fluency
 from diffusion_lm_nb.reproduction import run_job
@@ -71,6 +71,8 @@ def keep(rows, ngram, **about):
 
 def judge(out): # folder
     "The rows of the GPU's first round: what each task has ten texts of, for every target."
+    if not (Path(out) / 'protocol.json').exists():
+        raise BadInput(f'{out} holds no protocol.json, which scripts/gpu.py protocol writes')
     report, piles = json.loads((Path(out) / 'protocol.json').read_text()), {}
     for line in gzip.decompress((Path(out) / 'protocol-rows.jsonl.gz').read_bytes()).splitlines():
         row = json.loads(line)
@@ -85,12 +87,15 @@ def judge(out): # folder
 
 def rival(method, *tasks):
     "The same targets by a rival."
+    if method not in BASELINES:
+        raise BadInput(f'no rival {method!r}; there are {", ".join(BASELINES)}')
+    if wrong := {*tasks} - {*TASKS}:
+        raise BadInput(f'no task {min(wrong)!r}; there are {", ".join(TASKS)}')
     ngram, P = fit_ngram('e2e'), dict(targets=TARGETS, n=TEXTS, steps=50)
     WORK.mkdir(parents=True, exist_ok=True)
     for task in tasks or TASKS[1:]:
-        cls = BASELINES[method]
-        try: writer = cls(task, 'cpu', None)
-        except Exception as e:
+        try: writer = BASELINES[method](task, 'cpu', None)
+        except BadInput as e:
             print(f'{method} {task}: {e}', flush=True)
             continue
         path = WORK / f'{method}-{task}.jsonl'
@@ -98,6 +103,10 @@ def rival(method, *tasks):
         keep(read_rows(path), ngram, hardware=hardware(), commit=commit(),
              command=f'DLM_DATA=$DLM_DATA python scripts/protocol.py {method} {task}')
 
+def main(*args):
+    if not args or args == ('--judge',): raise BadInput('name a rival, or --judge and a folder')
+    return judge(args[1]) if args[0] == '--judge' else rival(*args)
+
 if __name__ == '__main__':
-    if sys.argv[1] == '--judge': judge(sys.argv[2])
-    else: rival(*sys.argv[1:])
+    try: main(*sys.argv[1:])
+    except BadInput as e: sys.exit(print(f'protocol.py: {e}', file=sys.stderr) or 2)

@@ -157,3 +157,13 @@ def test_the_ratio_of_all_targets(monkeypatch):
     assert both['lm_ratio'] == pytest.approx(math.exp(nats / tokens - 1))
     low, high = both['lm_interval']
     assert math.exp(.5) < low < both['lm_ratio'] < high < math.exp(1.5)
+
+@pytest.mark.parametrize('args, says', [
+    (('protocol', '--rounds', '1,x'), 'whole numbers'), (('rivals', '--only', 'ar,none'), "'none'"),
+])
+def test_a_job_refuses_what_it_cannot_do(args, says, tmp_path, monkeypatch, capsys):
+    monkeypatch.syspath_prepend(str(repo / 'scripts'))
+    gpu = runpy.run_path(str(repo / 'scripts/gpu.py'), run_name='gpu')
+    assert gpu['main']([*args, '--out', str(tmp_path / 'o'), '--work', str(tmp_path / 'w')]) == 2
+    err = capsys.readouterr().err
+    assert says in err and err.count('\n') == 1 and not [*tmp_path.iterdir()]
