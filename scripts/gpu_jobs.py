@@ -43,7 +43,6 @@ from diffusion_lm_nb.syntax import SyntaxSpan
 from diffusion_lm_nb.training import fit, text_batches
 
 MOST = 15.5 * 2 ** 20 # bytes of a file that is brought home
-TASKS = ['pos', 'tree', 'spans', 'semantic', 'length', 'semantic+pos', 'semantic+tree']
 
 
 class TimeIsUp(Exception):
@@ -687,7 +686,7 @@ RIVALS = 'ar', 'ft-semantic', 'ft-length', 'ft-pos', 'ft-tree', 'fudge', 'gedi',
          'bart', 'infill-ar' # at most seven fit into what goes home at once; ft-spans follows tree
 
 def rival_preset(job, name):
-    "The preset of a rival, at the size of the diffusion model and with long enough batches."
+    "The preset of a rival, for a GPU; BERT and BART, which are small, get the size of the others."
     small = job.o.tiny or not job.o.data
     p = PRESETS[('grammar-' if small else 'e2e-') + name]
     if job.o.tiny: return tiny(p)
@@ -714,7 +713,8 @@ def held_out(model, p, texts): # of the valid split
 class Ahead:
     "Batches made by other processes, some steps ahead; what a step gets does not change."
     def __init__(self, at, workers=2, ahead=8):
-        Ahead.at, self.ahead, self.waiting = staticmethod(at), ahead, {}
+        Ahead.at = staticmethod(at) # of the class: a function of a function cannot be sent, but is
+        self.ahead, self.waiting = ahead, {} # inherited by processes that are forked
         self.pool = ProcessPoolExecutor(workers, get_context('fork'), initializer=alone)
         self.pool.submit(Ahead.make, 0).result()          # fork now, before the device is in use
     @staticmethod

@@ -19,7 +19,7 @@ from diffusion_lm_nb.commands import BASELINES
 from diffusion_lm_nb.corpora import load_corpus
 from diffusion_lm_nb.files import BadInput, read_rows, write_atomic
 from diffusion_lm_nb.loss import keyed_generator
-from diffusion_lm_nb.metrics import evaluate_rows, fit_ngram, fluency
+from diffusion_lm_nb.metrics import evaluate_rows, fit_ngram
 from diffusion_lm_nb.reproduction import run_job
 from diffusion_lm_nb.teacher import make_judge
 
@@ -31,24 +31,35 @@ def place(target): # of a row, as written
     "What rows are sorted by, so that those of two methods stand side by side."
     return json.dumps(target, sort_keys=True)
 
-def ratio(texts, people): # lists of word lists, one a target; list of word lists
-    "Perplexity of the texts over people's, and its interval: targets are drawn with replacement."
-    teacher = make_judge().teacher
-    per = [teacher.nats(own) for own in texts]
-    sums = torch.tensor([[sum(v for v in own if v is not None),
-                          sum(len(t) + 1 for t, v in zip(ts, own) if v is not None)]
-                         for ts, own in zip(texts, per)], dtype=torch.double)
-    theirs = torch.tensor(fluency(people)).log()
-    value = lambda s: float((s[..., 0] / s[..., 1] - theirs).exp())
-    gen = keyed_generator(0)
-    draws = sorted(value(sums[torch.randint(len(sums), (len(sums),), generator=gen)].sum(0))
-                   for _ in range(1000))
-    return dict(lm_ratio=value(sums.sum(0)), lm_interval=[draws[25], draws[974]])
+def of_authors(target): return isinstance(target, dict) and 'words_' in target
+
+def costs(texts): # a list of word lists for each target
+    "The teacher's nats and the tokens of each target's texts, `(targets, 2)`."
+    found = []
+    for own, nats in ((own, make_judge().teacher.nats(own)) for own in texts):
+        kept = [(v, len(t) + 1) for t, v in zip(own, nats) if v is not None]
+        found.append([sum(k) for k in zip(*kept)] or [0, 0])
+    return torch.tensor(found, dtype=torch.double)
+
+def ratio(texts, people): # a list of word lists for each target; word lists
+    """Perplexity of the texts over people's, and its interval. Targets are drawn with replacement,
+    each with the sentence it was read from; other sentences of people by themselves.
+    """
+    ours, theirs = costs(texts), costs([[w] for w in people])
+    def value(i, j):
+        a, b = ours[i].sum(0), theirs[j].sum(0)
+        return float((a[0] / a[1] - b[0] / b[1]).exp())
+    gen, n, m = keyed_generator(0), len(ours), len(theirs)
+    def draw():
+        i = torch.randint(n, (n,), generator=gen)
+        return value(i, i if m == n else torch.randint(m, (m,), generator=gen))
+    draws = sorted(draw() for _ in range(1000))
+    return dict(lm_ratio=value(slice(n), slice(m)), lm_interval=[draws[25], draws[974]])
 
 def people_of(rows):
     "The sentences from which the targets were read, or 1,000 test texts where there are none."
     if rows[0]['task'] != 'free' and isinstance(t := rows[0]['target'], dict):
-        if 'words_' in t: return [their_words(r['target']) for r in rows]
+        if of_authors(t): return [their_words(r['target']) for r in rows]
         valid = load_corpus('e2e', 'valid')
         return [valid[r['target']['example']].words for r in rows]
     return [e.words for e in load_corpus('e2e', 'test')[:1000]]
@@ -56,7 +67,7 @@ def people_of(rows):
 def keep(rows, ngram, **about):
     "Judge the rows of one task and method, and put them into the table."
     rows = sorted(rows, key=lambda r: place(r['target']))
-    authors = isinstance(rows[0]['target'], dict) and 'words_' in rows[0]['target']
+    authors = of_authors(rows[0]['target'])
     texts = [[t.split() for t in r['texts']] for r in rows]
     people = people_of(rows)
     row = dict(authors_targets=authors) | evaluate_rows(rows, ngram) | ratio(texts, people)
@@ -77,8 +88,8 @@ def judge(out): # folder
     for line in gzip.decompress((Path(out) / 'protocol-rows.jsonl.gz').read_bytes()).splitlines():
         row = json.loads(line)
         if len(row['texts']) != TEXTS: continue
-        theirs = isinstance(row['target'], dict) and 'words_' in row['target']
-        piles.setdefault((row['task'], row['method'], theirs), []).append(row | dict(seconds=None))
+        key = row['task'], row['method'], of_authors(row['target'])
+        piles.setdefault(key, []).append(row | dict(seconds=None))
     ngram = fit_ngram('e2e')
     for rows in piles.values():
         keep(rows, ngram, hardware=report['device'], commit=commit(), weights=weights(),

@@ -128,7 +128,6 @@ def test_a_share_that_is_cut_off_is_named(monkeypatch, tmp_path):
             (out / 'protocol.json').write_text('{"parts": {"one": {}}, "results": {"one": 3}}')
         (out / 'protocol-rows.jsonl.gz').write_bytes(out.name.encode())
         return subprocess.Popen(['sleep', '30'], start_new_session=True)
-    real = subprocess.Popen
     monkeypatch.setattr(gpu_jobs, 'subprocess', SimpleNamespace(Popen=begun))
     names = 'data', 'targets', 'model', 'device', 'rounds'
     o = SimpleNamespace(what='protocol', tiny=True, seed=0, **dict.fromkeys(names))
@@ -141,22 +140,22 @@ def test_a_share_that_is_cut_off_is_named(monkeypatch, tmp_path):
     assert (tmp_path / 'protocol-rows.jsonl.gz').read_bytes() == b'share-ashare-b'
 
 def test_the_ratio_of_all_targets(monkeypatch):
-    "Perplexity over people's; its interval is over targets, and None is a text that does not fit."
+    "A target is drawn with its sentence; None is a text that does not fit."
     monkeypatch.syspath_prepend(str(repo / 'scripts'))
     import math, protocol
     own = {1: 1.5, 2: 2.5}                                   # nats a token of a text of so many words
     teacher = SimpleNamespace(
         nats=lambda texts: [own.get(len(t)) and own[len(t)] * (len(t) + 1) for t in texts])
     monkeypatch.setattr(protocol, 'make_judge', lambda: SimpleNamespace(teacher=teacher))
-    monkeypatch.setattr(protocol, 'fluency', lambda people: math.e)
-    one = protocol.ratio([[['a']] * 2] * 5, [])
-    assert one['lm_ratio'] == pytest.approx(math.exp(.5))
-    assert one['lm_interval'] == pytest.approx([math.exp(.5)] * 2)
-    both = protocol.ratio([[['a'], ['a', 'b', 'c']], [['a', 'b']]] * 20, [])
-    tokens, nats = 2 + 3, 2 * 1.5 + 3 * 2.5
-    assert both['lm_ratio'] == pytest.approx(math.exp(nats / tokens - 1))
-    low, high = both['lm_interval']
-    assert math.exp(.5) < low < both['lm_ratio'] < high < math.exp(1.5)
+    short, long, none = ['a'], ['a', 'b'], ['a', 'b', 'c']
+    texts, people = [[short, none], [long]] * 20, [short, long] * 20
+    same = protocol.ratio(texts, people)                     # each text costs what its sentence costs
+    assert same['lm_ratio'] == pytest.approx(1) and same['lm_interval'] == pytest.approx([1, 1])
+    other = protocol.ratio(texts, [short] * 7)               # sentences of nobody's target
+    nats, tokens = 2 * 1.5 + 3 * 2.5, 2 + 3
+    assert other['lm_ratio'] == pytest.approx(math.exp(nats / tokens - 1.5))
+    low, high = other['lm_interval']
+    assert 1 < low < other['lm_ratio'] < high < math.e
 
 @pytest.mark.parametrize('args, says', [
     (('protocol', '--rounds', '1,x'), 'whole numbers'), (('rivals', '--only', 'ar,none'), "'none'"),
