@@ -43,6 +43,7 @@ from .plug_and_play import XLMWriter
 from .constrained_decoding import CtrlG, GridBeam, HMM
 from .constrained_decoding import HMM_KINDS, HMM_PRESETS
 from .discrete import DISCRETE_PRESETS
+from .distillation import DISTILLED_KINDS, DISTILLED_PRESETS
 from .infilling import ARWriter, ByModel, frequent_words, hidden_words, infill_by
 from .infilling import INFILL_KINDS, INFILL_METHODS, INFILL_PRESETS, LeftWriter
 from .gradient_decoding import Cold, Delorean
@@ -88,12 +89,13 @@ def plot_log(log, # rows of `fit`
 # %% ../nbs/H_commands.ipynb #8bb82bd4
 KINDS = (
     MODEL_KINDS | CONTROL_KINDS | SYNTAX_KINDS | READER_KINDS | LM_KINDS | BART_KINDS
-    | BASELINE_KINDS | HMM_KINDS | INFILL_KINDS
+    | BASELINE_KINDS | HMM_KINDS | INFILL_KINDS | DISTILLED_KINDS
 )
 
 PRESETS = (
     MODEL_PRESETS | CONTROL_PRESETS | SYNTAX_PRESETS | ORACLE_PRESETS | LM_PRESETS
     | BART_PRESETS | BASELINE_PRESETS | HMM_PRESETS | INFILL_PRESETS | DISCRETE_PRESETS
+    | DISTILLED_PRESETS
 )
 
 # %% ../nbs/H_commands.ipynb #0047220a
@@ -237,7 +239,7 @@ dlm_train = command(train, pos=['preset'])
 # %% ../nbs/H_commands.ipynb #87d8945b
 def sample_texts(
     n: int = 8, # how many texts
-    steps: int = 50, # diffusion steps
+    steps: int = None, # denoising steps; the model's own by default, 50
     model: str = 'e2e', # shipped name, folder or Hub id
     seed: int = 0, # same seed, same texts
     length: int = None, # words in each; drawn as in training by default
@@ -504,7 +506,7 @@ def control_texts(
     n: int = 50, # texts a target
     out: str = None, # JSONL to write; a cut-off one is resumed
     method: str = 'diffusion', # or diffusion-classifier, …-authors, or a baseline: fudge, …
-    steps: int = None, # denoising steps: 50 by default; for diffusion-authors always 200
+    steps: int = None, # denoising steps: the model's own by default, 50; for diffusion-authors 200
     model: str = 'e2e', # shipped name, folder or Hub id; for a baseline, the folder of its model
     classifier: str = None, # folder of one: of syntax, or of field-value pairs
     fluency: float = None, # weight λ of the fluency term, for diffusion-classifier
@@ -521,13 +523,13 @@ def control_texts(
     check_options(out, n=n, steps=steps, limit=limit, batch_size=batch_size, inner=inner,
                   particles=particles)
     check_method(method, [*METHODS, *BASELINES])
-    how = sampling_of(method, steps or 50)
     check_guidance(fluency, lr, particles, method, steps)
     i, N = read_shard(shard)
     wanted = read_targets(targets or shipped_targets(task), task)[:limit]
     controls, guidance = [c for _, c in wanted], dict(fluency=fluency, lr=lr, inner=inner)
     writer, lm, guide, model = target_writer(
         controls, task, method, model, device, seed, classifier, **guidance)
+    how = sampling_of(method, steps or (lm.steps if lm else 50))
     drafts = Particles(particles) if particles > 1 else None
     name = f'{method}, {particles} particles' if drafts else method
     settings = dict(task=task, method=name, model=model, seed=seed, steps=how['steps'],
@@ -577,7 +579,7 @@ def infill_texts(
     n: int = 50, # texts an item
     out: str = None, # JSONL to write; a cut-off one is resumed
     method: str = 'diffusion', # or left-only, frequent-words, or a baseline: ar, bart, cold, …
-    steps: int = 50, # denoising steps
+    steps: int = None, # denoising steps; the model's own by default, 50
     model: str = 'e2e', # shipped name, folder or Hub id
     seed: int = 0, # same seed, same texts
     limit: int = None, # first so many items
@@ -599,6 +601,7 @@ def infill_texts(
     if lm:
         controls = infill_by(controls, method)
         check_gaps(lm, controls, seed)
+    steps = steps or (lm.steps if lm else 50)
     settings = dict(task='infill', method=method, model=model, seed=seed, steps=steps)
     with locked(out):
         each = 1 if method == 'frequent-words' else n

@@ -148,7 +148,7 @@ class Interface:
         self,
         n: int = 1, # how many
         control=None, # one `Control` for all, or a list of n
-        steps: int = 50, # denoising steps
+        steps: int | None = None, # denoising steps; None: the model's own, 50
         seed: int = 0,
         first: int = 0, # number of the first sample in the seed's stream
         solver='renoise', # a name in `solvers.SOLVERS`, or a `Solver`
@@ -166,9 +166,9 @@ class Interface:
         self,
         text: str, # with gaps `___` (1 to 10 words) or `___{3}`
         n: int = 1, # as in `sample`, like all that follow
-        seed: int = 0, control=None, steps: int = 50, first: int = 0, solver='renoise',
-        batch_size: int | None = None, clamp: bool = False, guidance: float = 1.0,
-        guide='auto', progress=None,
+        seed: int = 0, control=None, steps: int | None = None, first: int = 0,
+        solver='renoise', batch_size: int | None = None, clamp: bool = False,
+        guidance: float = 1.0, guide='auto', progress=None,
     ) -> list[str]:
         "n ways to fill the gaps; what surrounds them comes back word for word (chapter 10b)."
         raise NotImplementedError('import diffusion_lm_nb')
@@ -186,7 +186,7 @@ class Interface:
         self,
         seed: int = 0, # as in `sample`, like all but `index`
         index: int = 0, # number of the sample in the seed's stream
-        control=None, steps: int = 50, solver='renoise', n_words: int | None = None,
+        control=None, steps: int | None = None, solver='renoise', n_words: int | None = None,
         batch_size: int | None = None, clamp: bool = False, guidance: float = 1.0, guide='auto',
     ):
         "Yield the `Step`s of one sample, from noise to text (chapter 07b)."
@@ -199,6 +199,7 @@ class DiffusionLM(nn.Module, Pretrained, Interface):
     """
     recipe = 'tokens'
     has_latents = True # False: its x_t are tokens (chapter 17c)
+    steps = 50 # denoising steps by default; a distilled model has fewer (chapter 17d)
     added_later = 'share', 'temperature', 'below', 'steered_share' # what older saved models lack
     def __init__(
         self,
@@ -358,6 +359,8 @@ def class_of(cls: DiffusionLM, config): # dict of a config.json
     if recipe == cls.recipe: return cls
     if recipe in ('masked', 'uniform'):
         return import_module('diffusion_lm_nb.discrete').DiscreteLM
+    if recipe == 'distilled': return import_module('diffusion_lm_nb.distillation').DistilledLM
     if recipe not in [*RECIPES]:
-        raise BadInput(f'no recipe {recipe!r}; there are tokens, paper, masked and uniform')
+        raise BadInput(f'no recipe {recipe!r}; there are tokens, paper, masked, uniform and'
+                       ' distilled')
     return RECIPES[recipe]

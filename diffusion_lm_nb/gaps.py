@@ -209,7 +209,7 @@ def infill(
     n: int = 1, # as in `sample`, like all that follow
     seed: int = 0,
     control=None,
-    steps: int = 50,
+    steps: int | None = None,
     first: int = 0,
     solver='renoise',
     batch_size: int | None = None,

@@ -273,7 +273,7 @@ def bind_guide(self: DiffusionLM, guide, controls, strength, solver): # as in `s
         parts = [p for c in controls if c is not None for p in getattr(c, 'parts', [c])]
         own = (p.own_guide(strength) for p in parts if hasattr(p, 'own_guide'))
         guide = next((g for g in own if g is not None), None)
-    if getattr(guide, 'needs_noise', False) and not make_solver(solver).draws_noise:
+    if getattr(guide, 'needs_noise', False) and not self.make_solver(solver).draws_noise:
         raise BadInput('a guide moves the noise of a step, and this solver draws none; take '
                        'ancestral, renoise or DDIM(eta) with eta above 0')
     if guide is not None: guide.bind(self)
@@ -286,7 +286,7 @@ def bind_guide(self: DiffusionLM, guide, controls, strength, solver): # as in `s
 def sample_many(
     self: DiffusionLM,
     wanted, # list of (number in the seed's stream, control or None)
-    steps=50, # as in `sample`, like all that follow
+    steps=None, # as in `sample`, like all that follow
     seed=0,
     solver='renoise',
     n_words=None,
@@ -298,10 +298,11 @@ def sample_many(
     particles=None,
 ):
     "A sample for each that is wanted, in order, in as few batches as possible."
+    steps = self.steps if steps is None else steps
     check_sampling(guide, steps, guidance, seed=seed, batch_size=batch_size,
                    particles=particles)
     time_grid(steps)
-    if not make_solver(solver).draws_noise and getattr(particles, 'times', ()):
+    if not self.make_solver(solver).draws_noise and getattr(particles, 'times', ()):
         raise BadInput('copies of a draft need noise to differ, and this solver draws none; take '
                        'ancestral, renoise or DDIM(eta) with eta above 0')
     self.eval()
@@ -324,7 +325,7 @@ def sample(
     self: DiffusionLM,
     n: int = 1, # how many
     control=None, # one `Control` for all, or a list of n
-    steps: int = 50, # denoising steps
+    steps: int | None = None, # denoising steps; None: the model's own, 50
     seed: int = 0,
     first: int = 0, # number of the first sample in the seed's stream
     solver='renoise', # a name in `SOLVERS`, or a `Solver`
@@ -365,7 +366,7 @@ def trajectory(
     seed: int = 0, # as in `sample`, like all but `index`
     index: int = 0, # number of the sample in the seed's stream
     control=None,
-    steps: int = 50,
+    steps: int | None = None,
     solver='renoise',
     n_words: int | None = None,
     batch_size: int | None = None,
@@ -374,6 +375,7 @@ def trajectory(
     guide='auto',
 ):
     "Sample `index` again, step by step: yields `Step`s; the last text is what `sample` returns."
+    steps = self.steps if steps is None else steps
     check_sampling(guide, steps, guidance, seed=seed, index=index, batch_size=batch_size)
     self.eval()
     r = self.request(index, seed, control, n_words)

@@ -62,7 +62,7 @@ def alike(a, b): # equal words; numbers within 2 %, or within 2 of the last digi
 def test_runs(notebook, tmp_path):
     "A fresh run ends well, and prints what is saved; cells marked `#| varies` print times and the like."
     for name in ('pyproject.toml', 'settings.ini'): shutil.copy(repo/name, tmp_path)
-    for name in ('results', 'tests'): (tmp_path/name).symlink_to(repo/name)
+    (tmp_path/'tests').symlink_to(repo/'tests')
     copy = tmp_path/notebook
     copy.parent.mkdir(parents=True)
     shutil.copy(repo/notebook, copy)

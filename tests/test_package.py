@@ -183,6 +183,7 @@ def wheel(tmp_path_factory): # built from the source distribution, so that this 
     ):
         shutil.copy(repo / f, src)
     shutil.copytree(package, src / package.name, ignore=shutil.ignore_patterns('__pycache__'))
+    shutil.copytree(repo / 'results', src / 'results')
     run(sys.executable, 'setup.py', '-q', 'sdist', '-d', tmp, cwd=src)
     run(
         sys.executable,
@@ -206,7 +207,7 @@ def test_wheel_holds_the_package_and_nothing_else(wheel):
         p.relative_to(repo).as_posix()
         for p in package.rglob('*')
         if p.is_file() and '__pycache__' not in p.parts
-    }
+    } | {f'diffusion_lm_nb/results/{p.name}' for p in (repo / 'results').glob('*.json')}
     assert any(n.endswith('.dist-info/licenses/LICENSE') for n in names)
     entry = ConfigParser(delimiters=['='])
     entry.read_string(
@@ -221,6 +222,8 @@ import sys
 sys.path.insert(0, {target!r})
 import diffusion_lm_nb
 assert diffusion_lm_nb.__file__.startswith({target!r}), diffusion_lm_nb.__file__
+from diffusion_lm_nb.files import result_rows
+assert result_rows('further') and result_rows('cpu')
 if {e2e}:
     lm = diffusion_lm_nb.DiffusionLM.from_pretrained('e2e')
     assert len(lm.sample(2, steps=2, seed=0)) == 2

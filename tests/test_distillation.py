@@ -1,0 +1,151 @@
+"Chapter 17d: students that make the steps of a teacher in few."
+import json
+from dataclasses import replace
+import pytest, torch
+from diffusion_lm_nb import BadInput, DiffusionLM, Length, SemanticContent
+from diffusion_lm_nb import commands
+from diffusion_lm_nb.corpora import load_corpus
+from diffusion_lm_nb.distillation import (
+    DISTILLED_PRESETS, DistilledLM, make_distiller, mean_marginals, root_snr)
+from diffusion_lm_nb.loss import keyed_generator
+from diffusion_lm_nb.solvers import DDIM, Renoise
+
+PRESET = DISTILLED_PRESETS['grammar-4']
+
+@pytest.fixture(scope='module')
+def base(): return DiffusionLM.from_pretrained('grammar')
+
+def made(substeps=3, **sizes):
+    "A fresh `Distiller` and its batches."
+    p = replace(PRESET, batch_size=8, model=PRESET.model | dict(substeps=substeps) | sizes)
+    torch.manual_seed(0)
+    return make_distiller(p, load_corpus('grammar')[:100], 0)
+
+def window(lm, given=()):
+    "Latents of four texts, times, mask and known tokens; some positions are given."
+    d, batch_at = made()
+    ids, mask, gen = batch_at(0)
+    times = [torch.full(ids.shape, .6 - .3 * k / 5) for k in range(6)]
+    known = ids.masked_fill(ids > lm.vocab.pad, -1)
+    for i in given:
+        known[:, i] = ids[:, i]
+        for t in times: t[:, i] = 0.
+    x = lm.corrupt(ids, times[0], torch.randn(*ids.shape, lm.dim, generator=gen))
+    return x, times, mask, known, ids
+
+@pytest.mark.parametrize('given', [(), (2, 3)])
+def test_one_step_with_the_mean_ends_where_all_steps_end(base, given):
+    x, times, mask, known, ids = window(base, given)
+    p, _, end = mean_marginals(base, x, times, mask, known, DDIM(0.).cooled(.7, .5))
+    one, _ = DDIM(0.).moments(x, p @ base.emb.E, times[-1], times[0], base.schedule)
+    open_ = mask & (times[0] > 0)
+    assert torch.allclose(one[open_], end[open_], atol=1e-4)
+    assert torch.allclose(p.sum(-1)[open_], torch.ones(int(open_.sum())), atol=1e-4)
+    words = base.emb(ids)[:, list(given)]
+    assert torch.equal(end[:, list(given)], words)             # what is given stays where it is
+
+def test_a_single_step_teaches_nothing():
+    "With one step a window the fresh student answers what the teacher does."
+    d, batch_at = made(substeps=1)
+    d.solver = DDIM(0.)
+    ids, mask, gen = batch_at(0)
+    d.eval()
+    kl = [d(ids, mask, keyed_generator(k))[0].item() for k in range(6)]
+    assert min(map(abs, kl)) < 1e-4                # without an estimate of its own
+    d, _ = made(substeps=4)
+    assert d.eval()(ids, mask, gen)[0] > .01
+
+def test_the_teacher_stays_as_it_was(base):
+    d, batch_at = made()
+    d(*batch_at(0))[0].backward()
+    assert all(p.grad is None for p in d.held[0].parameters())
+    moved = {n for n, p in d.student.named_parameters() if p.grad is not None and p.grad.any()}
+    assert moved and moved <= d.student.own
+    assert not any('emb.' in n or 'original' in n for n in d.student.own)
+
+def test_what_is_saved_is_the_students_own(tmp_path, base):
+    d, _ = made()
+    with torch.no_grad():
+        for p in d.parameters(): p.add_(.01 * torch.randn(p.shape) * p.requires_grad)
+    d.save_pretrained(tmp_path)
+    again = DiffusionLM.from_pretrained(tmp_path)
+    assert isinstance(again, DistilledLM) and {*again.state_dict()} == again.own
+    for name, p in d.student.named_parameters(): # the base's, too
+        assert torch.equal(p, dict(again.named_parameters())[name])
+    assert (tmp_path / 'model.safetensors').stat().st_size < 5 * sum(
+        p.numel() for p in d.parameters() if p.requires_grad)
+    assert torch.equal(again.emb.weight, base.emb.weight)
+
+def test_a_file_without_the_factors_is_refused(tmp_path):
+    from safetensors.torch import load_file, save_file
+    d, _ = made()
+    d.save_pretrained(tmp_path)
+    tensors = load_file(tmp_path / 'model.safetensors')
+    tensors.pop(next(k for k in tensors if k.endswith('.a')))
+    save_file(tensors, tmp_path / 'model.safetensors')
+    with pytest.raises(BadInput, match='lacks'): DiffusionLM.from_pretrained(tmp_path)
+
+@pytest.mark.parametrize('change, says', [
+    (dict(base='grammar-masked'), 'recipe masked'), (dict(base='e2e'), 'other words'),
+    (dict(base='nowhere'), 'no model'), (dict(rank=0), 'rank'), (dict(windows=0), 'windows')])
+def test_students_that_cannot_be(base, change, says):
+    config = {k: v for k, v in base._hub_mixin_config.items() if k != 'vocabulary'}
+    config |= dict(recipe='distilled', base='grammar') | change
+    with pytest.raises(BadInput, match=says): DistilledLM(**config)
+
+@pytest.fixture(scope='module')
+def student(): return DiffusionLM.from_pretrained('grammar-4')
+
+def test_its_own_number_of_steps_and_solver(student, base):
+    assert student.sample(3, seed=1) == student.sample(3, seed=1, steps=4, solver=DDIM(0.))
+    assert student.sample(3, seed=1) != student.sample(3, seed=1, solver=Renoise(.5))
+    assert len([*student.trajectory(seed=1)]) == 5
+    assert len([*base.trajectory(seed=1)]) == 51 and base.steps == 50
+
+def test_a_text_does_not_depend_on_its_batch(student):
+    together = student.sample(5, seed=2, batch_size=5)
+    assert together == student.sample(5, seed=2, batch_size=2)
+    assert together[3:] == student.sample(2, seed=2, first=3)
+
+def test_it_writes_better_in_four_steps_than_its_base(student, base):
+    from diffusion_lm_nb.grammar import Grammar
+    g = Grammar()
+    def derivable(lm, **more):
+        return sum(g.log_prob(t.split()) > -1e9 for t in lm.sample(
+            48, seed=5, n_words=12, batch_size=48, steps=4, **more))
+    assert derivable(student) > 2 * max(derivable(base, solver=s) for s in ('ancestral', 'ddim'))
+
+def test_it_is_steered(student):
+    french = SemanticContent('food', 'French')
+    texts = student.sample(12, french & Length(12), seed=3)
+    assert all(len(t.split()) == 12 for t in texts)
+    assert sum(french.check(t.split()) for t in texts) >= 11
+    assert student.infill('The Eagle is a ___{2} pub .', seed=1)[0].startswith('The Eagle is a ')
+
+def test_commands_know_its_steps(tmp_path, capsys):
+    commands.control_texts('length', n=1, out=str(tmp_path / 'a.jsonl'), model='grammar-4', limit=1)
+    row = json.loads((tmp_path / 'a.jsonl').read_text().splitlines()[0])
+    assert row['steps'] == 4
+    commands.sample_texts(2, model='grammar-4', seed=1)
+    assert capsys.readouterr().out.split('\n')[:2] == DiffusionLM.from_pretrained(
+        'grammar-4').sample(2, seed=1)
+
+def test_training_goes_on_where_it_stopped(tmp_path):
+    def run(out, *stops):
+        for k, steps in enumerate(stops):
+            commands.train('grammar-4', out=str(out), steps=4, batch_size=4, device='cpu',
+                           resume=k > 0, **steps)
+        return DiffusionLM.from_pretrained(out).state_dict()
+    whole = run(tmp_path / 'a', {})
+    parts = run(tmp_path / 'b', dict(minutes=1e-6), {})
+    assert all(torch.equal(v, parts[k]) for k, v in whole.items())
+
+def test_shipped_students_belong_to_shipped_models():
+    for name in ('e2e-8', 'grammar-4'):
+        lm, p = DiffusionLM.from_pretrained(name), DISTILLED_PRESETS[name].model
+        assert (lm.base, lm.steps, lm.rank) == (p['base'], p['windows'], p['rank'])
+
+def test_time_enters_through_the_root_of_the_snr(base):
+    t = torch.linspace(0, 1, 7)
+    a, σ = base.schedule.coefs(t)
+    assert torch.allclose(root_snr(base.schedule, t).float(), (a / σ).flatten(), rtol=1e-4)
