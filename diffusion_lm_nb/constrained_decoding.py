@@ -83,8 +83,9 @@ def control_automaton(control, lm): # a control, or several joined by &; has `vo
             part.bind(lm)
             one = contains_any(part.ids, n_words)
             if part.avoid: one = one & ~contains_any(part.avoid, n_words)
+        elif hasattr(part, 'as_automaton'): one = part.as_automaton(lm) # a `Regex` of chapter 17
         else:
-            raise BadInput(f'{part} has no automaton; semantic content and length have one')
+            raise BadInput(f'{part} has no automaton; semantic content, length and patterns have one')
         whole = one if whole is None else whole & one
     return whole
 
@@ -307,7 +308,7 @@ HMM_KINDS = dict(hmm=make_hmm)
 class GridBeam(StreamWriter):
     "Beam search with one beam for each state of the control's automaton."
     name, tasks = 'grid-beam', {'semantic', 'length', 'semantic+length'}
-    limits = 'the control has no automaton; semantic content and length have one'
+    limits = 'the control has no automaton; semantic content, length and patterns have one'
     def __init__(
         self,
         lm, # has `vocab` and `net`

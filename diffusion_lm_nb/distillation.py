@@ -122,12 +122,19 @@ def forget_missing(lm, keys): # `DistilledLM`; what PyTorch found missing, chang
     "What belongs to the base is not missing in the file of a student."
     keys.missing_keys[:] = [k for k in keys.missing_keys if k.endswith((*lm.own,))]
 
-# %% ../nbs/17d_distillation.ipynb #6bf845fa
+# %% ../nbs/17d_distillation.ipynb #f3b1c3b0
 @patch
 def make_solver(self: DistilledLM, solver, steered=False): # as in `DiffusionLM.make_solver`
-    "By default DDIM without noise, which it was taught; its marginals have a temperature already."
-    if isinstance(solver, str) and OLD_NAMES.get(solver, solver) == 'renoise': return DDIM(0.)
+    "By default DDIM without noise, which it was taught; where a control steers, the base's solver."
+    default = isinstance(solver, str) and OLD_NAMES.get(solver, solver) == 'renoise'
+    if default and not steered: return DDIM(0.)
     return DiffusionLM.make_solver(self, solver, steered)
+
+# %% ../nbs/17d_distillation.ipynb #bbe6480f
+@patch
+def bound_of_batch(self: DistilledLM, texts, generators, draws, T): # as in `DiffusionLM`
+    "BadInput: a student's answer is no posterior, so there is no bound on its likelihood."
+    raise BadInput(f'a distilled model has no bound on its likelihood; ask its base, {self.base}')
 
 # %% ../nbs/17d_distillation.ipynb #e4054877
 class Distiller(nn.Module):

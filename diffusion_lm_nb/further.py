@@ -10,6 +10,7 @@ import torch
 from fastcore.basics import patch
 from .files import BadInput
 from .guidance import Control
+from .constrained_decoding import Automaton
 
 # %% ../nbs/17_further.ipynb #d525ec19
 _PIECES = re.compile(r'\{\d*,?\d*\}|[()|*+?]|(?:\\.|[^()|*+?{}\\])+|[{}\\]')
@@ -290,3 +291,12 @@ def log_prob(self: Regex, logp, mask): # as in `Control.log_prob`
     "log P(the text matches), `(batch,)`, exact for independent words."
     if mask is None: mask = torch.ones_like(logp[..., 0], dtype=torch.bool)
     return pattern_log_prob(logp, mask, *(u.to(logp.device) for u in self.automaton))
+
+# %% ../nbs/17_further.ipynb #79ca9e6e
+@patch
+def as_automaton(self: Regex, lm): # has `vocab`
+    "The same texts, as an `Automaton` over all words of a model (chapter 14e)."
+    table = self.leads[:, -1:].repeat(1, len(lm.vocab))
+    for column, word in enumerate(self.words):
+        if word in lm.vocab: table[:, lm.vocab.ids[word]] = self.leads[:, column]
+    return Automaton(table, self.accepts)

@@ -273,7 +273,7 @@ def bind_guide(self: DiffusionLM, guide, controls, strength, solver): # as in `s
         parts = [p for c in controls if c is not None for p in getattr(c, 'parts', [c])]
         own = (p.own_guide(strength) for p in parts if hasattr(p, 'own_guide'))
         guide = next((g for g in own if g is not None), None)
-    if getattr(guide, 'needs_noise', False) and not self.make_solver(solver).draws_noise:
+    if getattr(guide, 'needs_noise', False) and not self.make_solver(solver, True).draws_noise:
         raise BadInput('a guide moves the noise of a step, and this solver draws none; take '
                        'ancestral, renoise or DDIM(eta) with eta above 0')
     if guide is not None: guide.bind(self)
@@ -302,7 +302,8 @@ def sample_many(
     check_sampling(guide, steps, guidance, seed=seed, batch_size=batch_size,
                    particles=particles)
     time_grid(steps)
-    if not self.make_solver(solver).draws_noise and getattr(particles, 'times', ()):
+    steered = any(c is not None for _, c in wanted)
+    if not self.make_solver(solver, steered).draws_noise and getattr(particles, 'times', ()):
         raise BadInput('copies of a draft need noise to differ, and this solver draws none; take '
                        'ancestral, renoise or DDIM(eta) with eta above 0')
     self.eval()

@@ -1,16 +1,17 @@
 """Few steps, with and without distillation: rows of results/further.json (chapter 17d).
 
     OMP_NUM_THREADS=1 python scripts/distill.py grammar              # ten minutes on one core
-    DLM_DATA=... OMP_NUM_THREADS=1 python scripts/distill.py choose  # solver and grid of the base
+    DLM_DATA=... OMP_NUM_THREADS=1 python scripts/distill.py choose  # which solver and grid
     DLM_DATA=... OMP_NUM_THREADS=1 python scripts/distill.py e2e     # half an hour on one core
-    DLM_DATA=... python scripts/distill.py seconds                   # both cores, nothing else running
+    DLM_DATA=... python scripts/distill.py seconds               # both cores, nothing else running
 
-Part *grammar*: 256 free texts of twelve words, and four controls as in chapter 17b, by the base and
-by its student. Part *choose*: 128 texts of the base in eight steps for each solver and time grid, seed
-3; what is chosen has the lowest perplexity among those whose distinct-4 is at least .97 of people's.
-Part *e2e*: 400 free texts of each sampler, seed 5; and two texts for each of 40 targets a task, of
-the base in 50 steps, the base in eight by what was chosen, and the student in eight. Texts are kept in
-runs/distill and not made twice.
+Part *grammar*: 256 free texts of twelve words, and four controls as in chapter 17b, by the base
+and by its student. Part *choose*: 128 texts of the base in eight steps for each solver and grid of
+times, seed 3; chosen is the lowest perplexity among those whose distinct-4 is at least .97 of
+people's. Then 24 targets of three tasks for each solver of the two models; chosen is the largest
+sum of success / max(1, ratio/1.5), as in chapter 16. Part *e2e*: 400 free texts of each sampler,
+seed 5; and two texts for each of 40 other targets a task, of the base in 50 and in 8 steps, and of
+the student in 8. Texts are kept in runs/distill and not made twice.
 """
 import json, sys, time
 from pathlib import Path
@@ -59,7 +60,7 @@ def writers(): # -> {name: (model, {name of a solver: solver}, steps)}
     base, student = (DiffusionLM.from_pretrained(k) for k in ('grammar', 'grammar-4'))
     solvers = {k: make(base) for k, make in BASES.items()} | dict(ancestral='ancestral')
     return dict(base=(base, solvers, (2, 4, 8, 16, 50)),
-                student=(student, dict(ddim='renoise'), (2, 4, 8)))
+                student=(student, dict(ddim=DDIM(0.)), (2, 4, 8)))
 
 def grammar():
     rows, truth, models = [], of_twelve_words(), writers()
@@ -78,10 +79,11 @@ def grammar():
         control = TagsByLexicon(TAGS) if name == 'tags' else control
         for who, method, steps in (('base', 'ancestral', 50), ('base', 'ddim', 50),
                                    ('base', 'ancestral', 4), ('base', 'ddim', 4),
-                                   ('student', 'ddim', 4)):
+                                   ('student', 'ddim', 4), ('student', 'ancestral', 4)):
             lm, solvers, _ = models[who]
+            solver = solvers.get(method, method)
             texts, seconds = kept(f'grammar-{who}-{method}-{steps}-{name}'.replace(' ', '_'),
-                                  lambda: drawn(lm, control, steps, solvers[method]))
+                                  lambda: drawn(lm, control, steps, solver))
             rows.append(row('grammar', network=who, method=method, task=name, steps=steps,
                             **judged(texts, truth, name), n_samples=M,
                             seconds_per_50=seconds / M * 50))
@@ -96,60 +98,82 @@ def free_row(part, lm, who, method, steps, grid, n, seed, people, judge):
     "Free texts of a sampler beside as many of people."
     times = grid_of(grid, steps, lm, people) if grid != 'even' else steps
     solver = 'renoise' if who == 'student' else BASES[method](lm)
-    texts, seconds = kept(f'{part}-{who}-{method}-{steps}-{grid}'.replace(' ', '_'), lambda: lm.sample(
-        n, seed=seed, steps=times, solver=solver, batch_size=20))
+    name = f'{part}-{who}-{method}-{steps}-{grid}'.replace(' ', '_')
+    texts, seconds = kept(name, lambda: lm.sample(n, seed=seed, steps=times, solver=solver,
+                                                  batch_size=20))
     words = [t.split() for t in texts]
     return row(part, network=who, method=method, task='free', steps=steps, grid=grid, seed=seed,
                n_samples=n, **ratios(judge, words, people), repeats=repeats(words),
                distinct4=distinct(words), seconds_per_50=seconds / n * 50)
 
+def steered_solvers(lm, who): # what is tried where a control steers
+    "Solvers of a model: its base's own, and without fresh noise."
+    cool = (lm.temperature, lm.below) if who == 'base' else (1., 1.)
+    return dict(default=lm.make_solver('renoise', True), ddim=DDIM(0.).cooled(*cool))
+
+def choosing_targets(task):
+    "24 targets of a task that are not among the forty of part e2e."
+    every = read_targets(shipped_targets(task), task)
+    forty = pick(every, 40)
+    return pick([w for w in every if w not in forty], 24, seed=7)
+
 def choose():
-    lm, judge, people = DiffusionLM.from_pretrained('e2e'), make_judge(), of_people('valid')
-    return [free_row('choose', lm, 'base', method, 8, grid, 128, 3, people, judge)
+    base, student = (DiffusionLM.from_pretrained(k) for k in ('e2e', 'e2e-8'))
+    judge, people = make_judge(), of_people('valid')
+    rows = [free_row('choose', base, 'base', method, 8, grid, 128, 3, people, judge)
             for method in BASES for grid in GRIDS]
+    for who, lm in (('base', base), ('student', student)):
+        for name, solver in steered_solvers(lm, who).items():
+            for task in ('semantic', 'pos', 'spans'):
+                rows.append(task_row('choose', lm, who, name, 8, task, solver,
+                                     choosing_targets(task), 1, 9))
+    return rows
 
 def chosen():
-    "Solver and grid of the base in eight steps, by the rule of the first lines."
+    "Solver and grid of the base in eight steps; solver of each where a control steers."
     rows = [r for r in json.loads(TABLE.read_text()) if r['part'] == 'distilled-choose']
     if not rows: raise BadInput('no rows of part choose; run `scripts/distill.py choose` first')
-    fit = [r for r in rows if r['distinct4_ratio'] >= .97]
-    best = min(fit, key=lambda r: r['lm_ratio'])
-    return best['method'], best['grid']
+    free = [r for r in rows if r['task'] == 'free' and r['distinct4_ratio'] >= .97]
+    best, steered = min(free, key=lambda r: r['lm_ratio']), {}
+    for who in ('base', 'student'):
+        worth = {}
+        for r in rows:
+            if r['network'] != who or r['task'] == 'free': continue
+            worth.setdefault(r['method'], []).append(r['success'] / max(1, r['lm_ratio'] / 1.5))
+        steered[who] = max(worth, key=lambda k: sum(worth[k]))
+    return best['method'], best['grid'], steered
 
-def controlled(lm, who, method, steps, grid, people):
-    "A row a task: two texts for each of forty targets."
-    rows = []
-    for task in TASKS:
-        wanted = pick(read_targets(shipped_targets(task), task), 40)
-        times = grid_of(grid, steps, lm, people) if grid != 'even' else steps
-        solver = 'renoise' if who == 'student' or steps == 50 else BASES[method](lm)
-        texts, seconds = kept(f'e2e-{who}-{method}-{steps}-{task}', lambda: lm.sample(
-            80, [c for _, c in wanted for _ in range(2)], seed=4, steps=times, solver=solver,
-            batch_size=10))
-        found = [dict(task=task, target=t, texts=texts[2 * i:2 * i + 2], seconds=0.)
-                 for i, (t, _) in enumerate(wanted)]
-        judged = success_rows(found)
-        words = [[t.split() for t in r['texts']] for r in found]
-        rows.append(row('e2e', network=who, method=method, task=task, steps=steps, grid=grid, seed=4,
-                        n_targets=40, n_samples=2, success=judged['success'],
-                        interval=judged.get('interval'), by_target=judged.get('by_target'),
-                        **ratio(words, people_of(found)),
-                        distinct4=distinct([own[0] for own in words]),
-                        seconds_per_50=seconds / 80 * 50))
-    return rows
+def task_row(part, lm, who, method, steps, task, solver, wanted, n, seed):
+    "Texts for targets of a task: success, perplexity over that of the targets' own sentences."
+    texts, seconds = kept(f'{part}-{who}-{method}-{steps}-{task}', lambda: lm.sample(
+        n * len(wanted), [c for _, c in wanted for _ in range(n)], seed=seed, steps=steps,
+        solver=solver, batch_size=8))
+    found = [dict(task=task, target=t, texts=texts[n * i:n * i + n], seconds=0.)
+             for i, (t, _) in enumerate(wanted)]
+    judged, words = success_rows(found), [[t.split() for t in r['texts']] for r in found]
+    return row(part, network=who, method=method, task=task, steps=steps, grid='even', seed=seed,
+               n_targets=len(wanted), n_samples=n, success=judged['success'],
+               interval=judged['interval'], by_target=judged['by_target'],
+               **ratio(words, people_of(found)), distinct4=distinct([own[0] for own in words]),
+               seconds_per_50=seconds / len(texts) * 50)
 
 def e2e():
     base, student = (DiffusionLM.from_pretrained(k) for k in ('e2e', 'e2e-8'))
-    judge, people, (method, grid) = make_judge(), of_people('valid'), chosen()
+    judge, people, (method, grid, steered) = make_judge(), of_people('valid'), chosen()
     rows = [free_row('e2e', lm, who, m, steps, g, 400, 5, people, judge)
             for lm, who, m, steps, g in (
+                (student, 'student', 'ddim', 8, 'even'), (base, 'base', method, 8, grid),
                 (base, 'base', 'ancestral', 50, 'even'), (base, 'base', 'ddim', 50, 'even'),
-                (base, 'base', method, 16, grid), (base, 'base', method, 8, grid),
-                (base, 'base', method, 4, grid), (student, 'student', 'ddim', 8, 'even'),
-                (student, 'student', 'ddim', 4, 'even'), (student, 'student', 'ddim', 16, 'even'))]
-    rows += controlled(base, 'base', 'default', 50, 'even', people)
-    rows += controlled(base, 'base', method, 8, grid, people)
-    return rows + controlled(student, 'student', 'ddim', 8, 'even', people)
+                (base, 'base', method, 16, grid), (base, 'base', method, 4, grid),
+                (student, 'student', 'ddim', 4, 'even'))]
+    for task in TASKS:
+        wanted = pick(read_targets(shipped_targets(task), task), 40)
+        for lm, who, name, steps in (
+                (base, 'base', 'default', 50), (base, 'base', steered['base'], 8),
+                (student, 'student', steered['student'], 8)):
+            rows.append(task_row('e2e', lm, who, name, steps, task,
+                                 steered_solvers(lm, who)[name], wanted, 2, 4))
+    return rows
 
 def seconds():
     "Time of 50 guided texts, medians of three."
@@ -161,8 +185,9 @@ def seconds():
             begun = time.monotonic()
             lm.sample(50, [c for _, c in wanted], seed=k, steps=steps, batch_size=25)
             times.append(time.monotonic() - begun)
-        rows.append(row('seconds', network='student' if name == 'e2e-8' else 'base', task='semantic',
-                        method='default', steps=steps, seconds_per_50=sorted(times)[1],
+        who = 'student' if name == 'e2e-8' else 'base'
+        rows.append(row('seconds', network=who, task='semantic', method='default', steps=steps,
+                        seconds_per_50=sorted(times)[1],
                         threads=torch.get_num_threads(), times=times))
     return rows
 

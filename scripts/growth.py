@@ -34,16 +34,17 @@ def preset_of(corpus, kind, size, steps=STEPS):
     shape = dict(width=width, layers=layers, heads=4)
     model = shape if kind == 'ar' else SMALL | shape | (
         dict(recipe='masked') if kind == 'masked' else {})
-    return Preset('ar' if kind == 'ar' else 'diffusion', corpus, model, batch_size=ROWS, steps=steps,
-                  lr=2e-3, warmup=100, decay=.7, ema=.99, **CORPORA[corpus])
+    made_by = 'ar' if kind == 'ar' else 'diffusion'
+    return Preset(made_by, corpus, model, batch_size=ROWS, steps=steps, lr=2e-3, warmup=100,
+                  decay=.7, ema=.99, **CORPORA[corpus])
 
 @torch.no_grad()
 def ar_nats(model, texts): # word lists -> nats a block token, standard error
     "The exact value: nats of a text over the mean number of its block tokens."
     nats, v = [], model.vocab
     for i in range(0, len(texts), 64):
-        ids, mask = pad_batch([v.encode(w) for w in texts[i:i + 64]], v.pad)
-        nats += model.token_nats(ids.to(model.net.device), mask.to(model.net.device)).sum(1).tolist()
+        batch = pad_batch([v.encode(w) for w in texts[i:i + 64]], v.pad)
+        nats += model.token_nats(*(u.to(model.net.device) for u in batch)).sum(1).tolist()
     sizes = torch.tensor([len(w) + 3. for w in texts])
     nats = torch.tensor(nats)
     ratio = nats.sum() / sizes.sum()

@@ -11,6 +11,7 @@ from diffusion_lm_nb.constrained_decoding import (
     grid_beam_search, has_length, written_by,
 )
 from diffusion_lm_nb.corpora import load_corpus
+from diffusion_lm_nb.further import Regex
 from diffusion_lm_nb.loss import keyed_generator
 from diffusion_lm_nb.training import make_ar
 
@@ -122,7 +123,8 @@ def test_grid_beam_search_finds_the_best_text(phrase):
 
 CONTROLS = [SemanticContent('food', 'Japanese'), SemanticContent('name', 'The Copper Pot'),
             Length(1), Length(17), Length(9) & SemanticContent('near', 'Burger King'),
-            SemanticContent('family friendly', 'yes')]
+            SemanticContent('family friendly', 'yes'), Regex('The _{1,3} (is | serves) _* .'),
+            Regex('(!the)* .') & Length(8)]
 
 @pytest.mark.parametrize('control', CONTROLS, ids=str)
 def test_success_is_certain_whatever_the_models_know(base, blind, control):

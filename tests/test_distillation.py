@@ -122,6 +122,9 @@ def test_it_is_steered(student):
     assert sum(french.check(t.split()) for t in texts) >= 11
     assert student.infill('The Eagle is a ___{2} pub .', seed=1)[0].startswith('The Eagle is a ')
 
+def test_it_has_no_likelihood(student):
+    with pytest.raises(BadInput, match='ask its base, grammar'): student.nll(['The pub is cheap .'])
+
 def test_commands_know_its_steps(tmp_path, capsys):
     commands.control_texts('length', n=1, out=str(tmp_path / 'a.jsonl'), model='grammar-4', limit=1)
     row = json.loads((tmp_path / 'a.jsonl').read_text().splitlines()[0])
