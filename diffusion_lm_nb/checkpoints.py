@@ -558,7 +558,10 @@ def training_hashes(model): # as a row names it; several joined by +
     from safetensors.torch import load_file
     names = [str(model)] if model_folder(model) else str(model).split('+')
     seen, known = set(), False
-    for folder in filter(None, map(model_folder, names)):
+    folders = [*filter(None, map(model_folder, names))]
+    bases = [read_config(f, ()).get('base') for f in folders] # of distilled models (chapter 17d)
+    folders += filter(None, map(model_folder, filter(None, bases)))
+    for folder in folders:
         try: seen |= {*load_file(folder/'train_hashes.safetensors')['hashes'].tolist()}
         except (OSError, SafetensorError, KeyError): continue
         known = True

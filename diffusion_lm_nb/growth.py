@@ -110,13 +110,14 @@ def student_interval(compute, loss, floor=0.): # as in `power_law`, three runs a
 # %% ../nbs/17f_growth.ipynb #f23a0afb
 def growth_curves(rows, # of results/further.json, part growth
                   corpus, # e2e or roc
-                  kinds=('gaussian', 'masked', 'ar')):
+                  kinds=('gaussian', 'masked', 'ar'),
+                  steps=1000): # of the runs
     """{kind: (compute in FLOPs, loss in nats a block token, its standard error)}, `(runs,)` each:
     the runs that all kinds have, aligned. {} if there are fewer than three sizes. The compute of a
     size is that of its lowest seed: rows count the first batch, whose length a seed draws.
     """
     found = {(r['method'], r['width'], r['layers'], r['seed']): r
-             for r in rows if r['part'] == 'growth' and r['corpus'] == corpus}
+             for r in rows if (r['part'], r['corpus'], r['steps']) == ('growth', corpus, steps)}
     cells = [c for c in sorted({key[1:] for key in found})
              if all((kind, *c) in found for kind in kinds)]
     first = {}

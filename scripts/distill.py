@@ -9,7 +9,7 @@ Part *grammar*: 256 free texts of twelve words, and four controls as in chapter 
 and by its student. Part *choose*: 128 texts of the base in eight steps for each solver and grid of
 times, seed 3; chosen is the lowest perplexity among those whose distinct-4 is at least .97 of
 people's. Then 24 targets of three tasks for each solver of the two models; chosen is the largest
-sum of success / max(1, ratio/1.5), as in chapter 16. Part *e2e*: 400 free texts of each sampler,
+sum of success / max(1, ratio/1.5), as in chapter 16. Part *e2e*: 256 free texts of each sampler,
 seed 5; and two texts for each of 40 other targets a task, of the base in 50 and in 8 steps, and of
 the student in 8. Texts are kept in runs/distill and not made twice.
 """
@@ -160,7 +160,7 @@ def task_row(part, lm, who, method, steps, task, solver, wanted, n, seed):
 def e2e():
     base, student = (DiffusionLM.from_pretrained(k) for k in ('e2e', 'e2e-8'))
     judge, people, (method, grid, steered) = make_judge(), of_people('valid'), chosen()
-    rows = [free_row('e2e', lm, who, m, steps, g, 400, 5, people, judge)
+    rows = [free_row('e2e', lm, who, m, steps, g, 256, 5, people, judge)
             for lm, who, m, steps, g in (
                 (student, 'student', 'ddim', 8, 'even'), (base, 'base', method, 8, grid),
                 (base, 'base', 'ancestral', 50, 'even'), (base, 'base', 'ddim', 50, 'even'),

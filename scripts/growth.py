@@ -2,6 +2,7 @@
 
     DLM_DATA=... OMP_NUM_THREADS=1 python scripts/growth.py e2e [--seeds 0 1] [--device cuda]
     DLM_DATA=... OMP_NUM_THREADS=1 python scripts/growth.py roc
+    DLM_DATA=... OMP_NUM_THREADS=1 python scripts/growth.py e2e --widths 64 --steps 4000
     python scripts/growth.py --table
 
 Four sizes a kind, each trained for the same number of steps of 32 texts, learning rate and all else
@@ -70,7 +71,8 @@ def run(corpus, kind, size, seed, steps=STEPS, device='cpu', texts=None, valid=N
                 steps=steps, parameters=sum(p.numel() for p in model.parameters()),
                 inner_parameters=sum(p.numel() for p in inner.parameters()),
                 vocabulary=len(model.vocab), flops=flops * steps, bound=bound, std_error=error,
-                texts=len(valid), training_seconds=seconds, hardware=hardware(), commit=commit(),
+                texts=len(valid), training_seconds=seconds, commit=commit(),
+                hardware=hardware().replace('float32', 'bfloat16 autocast'),
                 command=f'python scripts/growth.py {corpus}')
 
 def key(r): return r['corpus'], r['method'], r['width'], r['layers'], r['seed'], r['steps']
@@ -87,18 +89,23 @@ def main():
     ask = argparse.ArgumentParser(description=__doc__.splitlines()[0])
     ask.add_argument('corpora', nargs='*', help='e2e, roc')
     ask.add_argument('--seeds', type=int, nargs='+', default=[0])
+    ask.add_argument('--widths', type=int, nargs='+', default=[w for w, _ in SIZES])
+    ask.add_argument('--steps', type=int, default=STEPS)
     ask.add_argument('--device', default='cpu')
     ask.add_argument('--table', action='store_true')
     o = ask.parse_args()
     if wrong := [c for c in o.corpora if c not in CORPORA]:
         ask.error(f'no corpus {wrong[0]!r}; there are {", ".join(CORPORA)}')
+    if wrong := {*o.widths} - {w for w, _ in SIZES}:
+        ask.error(f'no width {min(wrong)}; there are {", ".join(str(w) for w, _ in SIZES)}')
+    if o.steps < 1: ask.error(f'--steps must be at least 1, not {o.steps}')
     for seed in o.seeds:
         for corpus in o.corpora:
             texts, valid = (load_corpus(corpus, part) for part in ('train', 'valid'))
-            for size in SIZES:
+            for size in (s for s in SIZES if s[0] in o.widths):
                 for kind in KINDS:
-                    if (corpus, kind, *size, seed, STEPS) in map(key, growth_rows()): continue
-                    row = run(corpus, kind, size, seed, STEPS, o.device, texts, valid)
+                    if (corpus, kind, *size, seed, o.steps) in map(key, growth_rows()): continue
+                    row = run(corpus, kind, size, seed, o.steps, o.device, texts, valid)
                     keep(row)
                     print(corpus, kind, size, seed, f'{row["bound"]:.3f} {row["flops"]:.2e}'
                           f' {row["training_seconds"]:.0f} s', flush=True)

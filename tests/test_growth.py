@@ -110,7 +110,7 @@ def test_bad_points():
 
 def row(kind, width, seed, **more):
     return dict(part='growth', corpus='e2e', method=kind, width=width, layers=2, seed=seed,
-                flops=width * 1e9 * (1 + seed), bound=3. - width / 200 + seed / 10,
+                steps=1000, flops=width * 1e9 * (1 + seed), bound=3. - width / 200 + seed / 10,
                 std_error=.03) | more
 
 def test_curves_are_aligned():
@@ -123,6 +123,9 @@ def test_curves_are_aligned():
     rows.remove(row('masked', 96, 1))                      # a run that one kind lacks
     assert all(len(c) == 5 for curve in growth_curves(rows, 'e2e').values() for c in curve)
     rows.append(row('ar', 96, 2, corpus='roc'))
+    longer = [row('ar', 64, 9, steps=4000)]
+    assert growth_curves(rows + longer, 'e2e').keys() == found.keys()
+    assert not growth_curves(rows, 'e2e', steps=4000)
     assert growth_curves(rows, 'roc') == growth_curves([], 'e2e') == {}
     assert growth_curves([r for r in rows if r['width'] < 100], 'e2e') == {} # two sizes
 
