@@ -85,7 +85,8 @@ def control_automaton(control, lm): # a control, or several joined by &; has `vo
             if part.avoid: one = one & ~contains_any(part.avoid, n_words)
         elif hasattr(part, 'as_automaton'): one = part.as_automaton(lm) # a `Regex` of chapter 17
         else:
-            raise BadInput(f'{part} has no automaton; semantic content, length and patterns have one')
+            raise BadInput(f'{part} has no automaton; semantic content, length and patterns have'
+                           ' one')
         whole = one if whole is None else whole & one
     return whole
 

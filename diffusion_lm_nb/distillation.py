@@ -106,10 +106,10 @@ def base_model(base, words): # shipped name or folder; the vocabulary
         raise BadInput(f'{base} has other words than its student; it was changed since')
     return lm
 
-# %% ../nbs/17d_distillation.ipynb #ef366ae8
+# %% ../nbs/17d_distillation.ipynb #b4adafaf
 @patch
 def state_dict(self: DistilledLM, *, destination=None, prefix='', keep_vars=False): # as PyTorch's
-    "What is the student's own: the low-rank factors, biases and LayerNorms; the rest is the base's."
+    "What is the student's own: low-rank factors, biases and LayerNorms; the rest is the base's."
     whole = super(DistilledLM, self).state_dict(prefix=prefix, keep_vars=keep_vars)
     out = {} if destination is None else destination
     if not hasattr(self, 'own'): own = whole

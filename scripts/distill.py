@@ -107,9 +107,10 @@ def free_row(part, lm, who, method, steps, grid, n, seed, people, judge):
                distinct4=distinct(words), seconds_per_50=seconds / n * 50)
 
 def steered_solvers(lm, who): # what is tried where a control steers
-    "Solvers of a model: its base's own, and without fresh noise."
+    "Solvers of a model: the default, and without fresh noise."
     cool = (lm.temperature, lm.below) if who == 'base' else (1., 1.)
-    return dict(default=lm.make_solver('renoise', True), ddim=DDIM(0.).cooled(*cool))
+    out = dict(default=lm.make_solver('renoise', True), ddim=DDIM(0.).cooled(*cool))
+    return out | dict(dpmpp2m=DPMSolver2M().cooled(*cool)) if who == 'base' else out
 
 def choosing_targets(task):
     "24 targets of a task that are not among the forty of part e2e."
