@@ -7,6 +7,7 @@ from diffusion_lm_nb import commands
 from diffusion_lm_nb.corpora import load_corpus
 from diffusion_lm_nb.distillation import (
     DISTILLED_PRESETS, DistilledLM, make_distiller, mean_marginals, root_snr)
+from diffusion_lm_nb.grammar import Grammar
 from diffusion_lm_nb.loss import keyed_generator
 from diffusion_lm_nb.solvers import DDIM, Renoise
 
@@ -107,13 +108,12 @@ def test_a_text_does_not_depend_on_its_batch(student):
     assert together == student.sample(5, seed=2, batch_size=2)
     assert together[3:] == student.sample(2, seed=2, first=3)
 
-def test_it_writes_better_in_four_steps_than_its_base(student, base):
-    from diffusion_lm_nb.grammar import Grammar
+def test_it_writes_better_in_few_steps_than_its_base(student, base):
     g = Grammar()
-    def derivable(lm, **more):
+    def derivable(lm): # of 64 texts; the rows of chapter 17d have 0.44 and 0.16
         return sum(g.log_prob(t.split()) > -1e9 for t in lm.sample(
-            48, seed=5, n_words=12, batch_size=48, steps=4, **more))
-    assert derivable(student) > 2 * max(derivable(base, solver=s) for s in ('ancestral', 'ddim'))
+            64, seed=5, n_words=12, batch_size=64, steps=8, solver='ddim'))
+    assert derivable(student) > 1.5 * derivable(base)
 
 def test_it_is_steered(student):
     french = SemanticContent('food', 'French')
