@@ -23,7 +23,7 @@ from diffusion_lm_nb.corpora import load_corpus, repeats
 from diffusion_lm_nb.files import BadInput, write_atomic
 from diffusion_lm_nb.metrics import success_rows
 from diffusion_lm_nb.reproduction import pick, read_targets, shipped_targets
-from diffusion_lm_nb.solvers import DDIM, DPMSolver2M
+from diffusion_lm_nb.solvers import DDIM, DPMSolver2M, Renoise
 from diffusion_lm_nb.teacher import make_judge
 from dials import grid_of, ratios
 from discrete import drawn, judged, of_twelve_words
@@ -107,10 +107,12 @@ def free_row(part, lm, who, method, steps, grid, n, seed, people, judge):
                distinct4=distinct(words), seconds_per_50=seconds / n * 50)
 
 def steered_solvers(lm, who): # what is tried where a control steers
-    "Solvers of a model: the default, and without fresh noise."
-    cool = (lm.temperature, lm.below) if who == 'base' else (1., 1.)
-    out = dict(default=lm.make_solver('renoise', True), ddim=DDIM(0.).cooled(*cool))
-    return out | dict(dpmpp2m=DPMSolver2M().cooled(*cool)) if who == 'base' else out
+    "Solvers of a model; a student's answers are those of a cooled teacher already."
+    cool, own = (lm.temperature, lm.below), lm.make_solver('renoise', True)
+    if who == 'base': return dict(default=own, ddim=DDIM(0.).cooled(*cool),
+                                  dpmpp2m=DPMSolver2M().cooled(*cool))
+    return {'default': own, 'ddim': DDIM(0.), 'ddim, cooled': DDIM(0.).cooled(*cool),
+            'default, not cooled': Renoise(lm.steered_share)}
 
 def choosing_targets(task):
     "24 targets of a task that are not among the forty of part e2e."
