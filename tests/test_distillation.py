@@ -56,6 +56,20 @@ def test_a_single_step_teaches_nothing():
     d, _ = made(substeps=4)
     assert d.eval()(ids, mask, gen)[0] > .01
 
+def test_windows_and_given_words():
+    d, batch_at = made(substeps=3)
+    _, mask, _ = batch_at(0)
+    given = 0
+    for k in range(8):
+        times = d.window_times(mask, keyed_generator(k))
+        here = times[0] == 0
+        given += (here & mask).sum()
+        assert all((t[here] == 0).all() for t in times)    # a given word stays clean
+        start, end = times[0][~here], times[-1][~here]
+        assert torch.allclose(start - end, torch.full_like(start, .25), atol=1e-6)
+        assert torch.allclose((4 * start).round(), 4 * start, atol=1e-5)
+    assert given > 0
+
 def test_the_teacher_stays_as_it_was(base):
     d, batch_at = made()
     d(*batch_at(0))[0].backward()
