@@ -779,7 +779,7 @@ def reproduce(
     tasks: str = 'semantic,pos,tree,spans,length,infill,semantic+tree,semantic+pos', # by commas
     out: str = 'reproduction', # folder to write; a cut-off run is resumed
     model: str = 'e2e', # shipped name, folder or Hub id
-    steps: int = None, # denoising steps, the protocol's by default
+    steps: int = None, # denoising steps; the model's own by default, 50
     seed: int = 0, # of targets and texts
     device: str = None, # cpu, cuda
     ngram: str = None, # e2e: also the 5-gram's perplexity, where the corpus is at hand
@@ -790,11 +790,11 @@ def reproduce(
     if protocol not in PROTOCOLS:
         raise BadInput(f'no protocol {protocol!r}; there are {", ".join(PROTOCOLS)}')
     P, (i, N) = PROTOCOLS[protocol], read_shard(shard)
-    if steps is None: steps = P['steps']
     positive('steps', steps)
     tasks, methods = chosen_tasks(tasks), chosen_methods(methods)
     judge, kn = make_judge(oracle), fit_ngram(ngram) if ngram else None
     lm, folder = load_model(model, device), made_folder(out)
+    steps = steps or P.get('steps', lm.steps)
     for t in tasks: check_shipped(lm, t)
     part = '' if protocol == 'full' else ' (a sample of the full protocol)'
     say(f'protocol {protocol}: {P["targets"]} targets × {P["n"]} texts a task, {steps} steps, model'

@@ -41,9 +41,10 @@ def text_field(name, example, hint, wide=True, **more): # a key of LABELS; texts
                     f' aria-describedby="{name}-hint"{extra}>', hint, wide)
 
 # %% ../nbs/Ff_demo.ipynb #8046d894
-def slider_field(name, step): # a key of LIMITS; number
+def slider_field(name, step, value=None): # a key of LIMITS; numbers; None: of `Choices`
     "HTML of a labelled slider with its value behind it."
-    (least, most), value = LIMITS[name], getattr(Choices(), name)
+    least, most = LIMITS[name]
+    if value is None: value = getattr(Choices(), name)
     return labelled(name, f'<span class="slide"><input type="range" id="{name}" name="{name}"'
                     f' min="{least}" max="{most}" step="{step}" value="{value}">'
                     f'<output id="{name}-now" for="{name}">{value}</output></span>')
@@ -76,8 +77,9 @@ def form_html(lm, values): # `DiffusionLM`; as `known_values` gives them
         text_field('gaps', 'The ___ is a ___{4} .', '___ is a gap, ___{4} one of four words'),
         text_field('pattern', '_+ is a _* pub _* .', '_ is any word; * + ? {2,5} ( | ) !word')]
     sampler = [
-        slider_field('steps', 5), slider_field('strength', 0.1), list_field('solver', SAMPLERS),
-        slider_field('noise', 0.05), slider_field('temperature', 0.05),
+        slider_field('steps', 1, lm.steps), slider_field('strength', 0.1),
+        list_field('solver', SAMPLERS), slider_field('noise', 0.05),
+        slider_field('temperature', 0.05),
         number_field('seed', LIMITS['seed'][1], 0)]
     examples = ''.join(f'<button type="button" class="example" value="{k}">{escape(name)}</button>'
                        for k, (name, _) in enumerate(EXAMPLES))
@@ -110,7 +112,7 @@ def page_html(lm, model): # `DiffusionLM`; its name
     "The whole page, HTML that holds no style and no script."
     values = known_values(lm)
     setup = dict(values=values, examples=[e for _, e in EXAMPLES], noise=NOISE_NAMES,
-                 defaults=asdict(Choices()), noise_label=LABELS['noise'])
+                 defaults=asdict(Choices(steps=lm.steps)), noise_label=LABELS['noise'])
     data = json.dumps(setup, ensure_ascii=False).replace('<', '\\u003c')
     return (
         '<!doctype html><html lang="en"><head><meta charset="utf-8">'

@@ -328,9 +328,9 @@ def job_row(wanted, texts, task, **more): # one of `job_targets`; list of texts;
 
 # %% ../nbs/16_reproduction.ipynb #ee89a4f4
 PROTOCOLS = dict(
-    quick=dict(targets=6, n=4, steps=50),
-    cpu=dict(targets=40, n=5, steps=50),
-    full=dict(targets=200, n=50, steps=50),
+    quick=dict(targets=6, n=4),
+    cpu=dict(targets=40, n=5),
+    full=dict(targets=200, n=50),
 )
 
 # %% ../nbs/16_reproduction.ipynb #117b0ba5

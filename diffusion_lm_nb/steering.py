@@ -41,7 +41,7 @@ class Choices:
     seed: int = 0
 
 # %% ../nbs/Fe_steering.ipynb #6e0e4e3d
-LIMITS = dict(n_words=(1, 510), steps=(5, 200), strength=(0, 5), noise=(0, 1),
+LIMITS = dict(n_words=(1, 510), steps=(2, 200), strength=(0, 5), noise=(0, 1),
               temperature=(0.2, 2), seed=(0, 2 ** 31 - 1))
 WHOLE = ['n_words', 'steps', 'seed']    # those that are whole numbers
 MOST_LETTERS = 1000                     # of a text that is typed
@@ -166,7 +166,7 @@ def code(self: Run):
     "The call of `sample` that writes the steered text, a string."
     c, args = self.choices, ['1']
     if self.control is not None: args.append(f'control={control_code(self.control)}')
-    if c.steps != 50: args.append(f'steps={c.steps}')
+    if c.steps != self.lm.steps: args.append(f'steps={c.steps}')
     args.append(f'seed={c.seed}')
     if c.solver != 'model': args.append(f'solver={self.solver_code}')
     if c.strength != 1: args.append(f'guidance={c.strength!r}')
@@ -226,7 +226,7 @@ def need_widgets():
 # %% ../nbs/Fe_steering.ipynb #c311c36b
 def choice_widgets(w, lm): # the module ipywidgets, a `DiffusionLM`
     "A widget for each choice, {name: widget}."
-    values, own = known_values(lm), Choices()
+    values, own = known_values(lm), Choices(steps=lm.steps)
     wide = dict(style=dict(description_width='11em'), layout=w.Layout(width='95%'))
     def text(name, **kw): return w.Text(description=LABELS[name], continuous_update=False, **kw,
                                         **wide)
@@ -245,7 +245,7 @@ def choice_widgets(w, lm): # the module ipywidgets, a `DiffusionLM`
         span=text('span', placeholder='3 5 PP'),
         gaps=text('gaps', placeholder='The ___ is a ___{4} .'),
         pattern=text('pattern', placeholder='_+ is a _* pub _* .'),
-        steps=slider('steps', w.IntSlider, 5), strength=slider('strength', w.FloatSlider, .1),
+        steps=slider('steps', w.IntSlider, 1), strength=slider('strength', w.FloatSlider, .1),
         solver=w.Dropdown(options=[(v, k) for k, v in SAMPLERS.items()],
                           description=LABELS['solver'], **wide),
         noise=slider('noise', w.FloatSlider, .05),

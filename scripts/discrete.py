@@ -13,6 +13,7 @@ Texts are kept in runs/discrete and not made twice.
 """
 import json, sys, time
 from dataclasses import replace
+from functools import partial
 from pathlib import Path
 
 import torch
@@ -29,9 +30,10 @@ from diffusion_lm_nb.reproduction import pick, read_targets, shipped_targets
 from diffusion_lm_nb.sampling import load_model
 from diffusion_lm_nb.training import fit, make_diffusion
 from diffusion_lm_nb.teacher import make_judge
+import parts
 from ablate import RECIPE
 from dials import ratios
-from further import CONTROLS, GRAMMAR, M, SEED, TABLE, TAGS, TagsByLexicon, holds, truth_of
+from further import CONTROLS, GRAMMAR, M, SEED, TAGS, TagsByLexicon, holds, truth_of
 from measure import commit, hardware
 
 KINDS = 'gaussian', 'masked', 'uniform'
@@ -41,13 +43,7 @@ TEXTS, MODELS = Path('runs/discrete'), Path('runs/17c')
 E2E_STEPS = 1500
 NAMES = dict(gaussian='grammar', masked='grammar-masked', uniform='grammar-uniform')
 
-def kept(name, write): # -> texts, seconds; from TEXTS if they are there
-    path = TEXTS / f'{name}.json'.replace(' ', '_').replace(',', '')
-    if not path.exists():
-        begun, texts = time.monotonic(), write()
-        path.parent.mkdir(parents=True, exist_ok=True)
-        write_atomic(path, json.dumps([texts, time.monotonic() - begun], ensure_ascii=False))
-    return json.loads(path.read_text())
+def kept(name, write): return parts.kept(TEXTS, name, write)
 
 def drawn(lm, control=None, steps=50, solver='ancestral', **kwargs):
     "256 texts, controls on token marginals alone."
@@ -198,18 +194,16 @@ def e2e():
 
 PARTS = dict(perfect=perfect, grammar=grammar, e2e=e2e)
 
-def main(*parts):
-    if parts[:1] == ('train',):
-        if wrong := [k for k in parts[1:] if k not in KINDS] or not parts[1:]:
-            raise BadInput(f'train which model? {", ".join(KINDS)}; not {wrong}')
-        for kind in parts[1:]: train(kind)
-        return
-    if wrong := [p for p in parts if p not in PARTS]:
-        raise BadInput(f'no part {wrong[0]!r}; there are {", ".join(PARTS)}, and train KIND')
-    for part in parts or PARTS:
-        new = PARTS[part]()
-        rows = json.loads(TABLE.read_text())
-        rows = [r for r in rows if r['part'] != f'discrete-{part}'] + new
-        write_atomic(TABLE, json.dumps(rows, ensure_ascii=False, indent=1) + '\n')
+def train_all(kinds):
+    "Train models of E2E; an unknown kind is said in one line, exit code 2."
+    parts.run_parts({k: partial(train, k) for k in KINDS}, kinds or ['none'])
 
-if __name__ == '__main__': main(*sys.argv[1:])
+def measured(part):
+    "The rows of a part, into the table."
+    parts.put(f'discrete-{part}', PARTS[part]())
+
+if __name__ == '__main__':
+    first, *rest = sys.argv[1:] or ['']
+    if first == 'train': train_all(rest)
+    else: parts.run_parts({k: partial(measured, k) for k in PARTS}, sys.argv[1:],
+                          ', and train KIND')

@@ -11,25 +11,29 @@ times, seed 3; chosen is the lowest perplexity among those whose distinct-4 is a
 people's. Then 24 targets of three tasks for each solver of the two models; chosen is the largest
 sum of success / max(1, ratio/1.5), as in chapter 16. Part *e2e*: 256 free texts of each sampler,
 seed 5; and two texts for each of 40 other targets a task, of the base in 50 and in 8 steps, and of
-the student in 8. Texts are kept in runs/distill and not made twice.
+the student in 8. The student's rows of part *e2e* have paired differences to those of the base
+(`versus`; bootstrap over texts or targets). Texts are kept in runs/distill and not made twice.
 """
-import json, sys, time
+import sys, time
+from functools import partial
 from pathlib import Path
 
 import torch
 from diffusion_lm_nb import DiffusionLM
 from diffusion_lm_nb.controls import distinct
 from diffusion_lm_nb.corpora import load_corpus, repeats
-from diffusion_lm_nb.files import BadInput, write_atomic
+from diffusion_lm_nb.files import BadInput
 from diffusion_lm_nb.metrics import success_rows
 from diffusion_lm_nb.reproduction import pick, read_targets, shipped_targets
 from diffusion_lm_nb.solvers import DDIM, DPMSolver2M, Renoise
 from diffusion_lm_nb.teacher import make_judge
+import parts
 from dials import grid_of, ratios
 from discrete import drawn, judged, of_twelve_words
-from further import CONTROLS, M, TABLE, TAGS, TagsByLexicon, truth_of
+from further import CONTROLS, M, TAGS, TagsByLexicon, truth_of
 from measure import commit, hardware
-from protocol import people_of, ratio
+from parts import cheaper, difference
+from protocol import costs, people_of, ratio
 
 TEXTS, TASKS = Path('runs/distill'), ('semantic', 'pos', 'tree', 'spans', 'length')
 GRIDS = 'even', 'u^.7', 'equal cost'
@@ -39,13 +43,7 @@ BASES = { # solvers of the base in few steps; the temperature is the model's own
     'dpmpp2m': lambda lm: DPMSolver2M().cooled(lm.temperature, lm.below),
 }
 
-def kept(name, write): # -> texts, seconds; from TEXTS if they are there
-    path = TEXTS / f'{name}.json'
-    if not path.exists():
-        begun, texts = time.monotonic(), write()
-        path.parent.mkdir(parents=True, exist_ok=True)
-        write_atomic(path, json.dumps([texts, time.monotonic() - begun], ensure_ascii=False))
-    return json.loads(path.read_text())
+def kept(name, write): return parts.kept(TEXTS, name, write)
 
 def row(part, **more):
     out = dict(part=f'distilled-{part}', n_targets=1) | more | dict(
@@ -95,16 +93,17 @@ def of_people(part):
     return [e.words for e in load_corpus('e2e', part) if len(e.words) <= 62]
 
 def free_row(part, lm, who, method, steps, grid, n, seed, people, judge):
-    "Free texts of a sampler beside as many of people."
+    "Free texts of a sampler beside people's: a row, and what each text costs."
     times = grid_of(grid, steps, lm, people) if grid != 'even' else steps
     solver = 'renoise' if who == 'student' else BASES[method](lm)
     name = f'{part}-{who}-{method}-{steps}-{grid}'.replace(' ', '_')
     texts, seconds = kept(name, lambda: lm.sample(n, seed=seed, steps=times, solver=solver,
                                                   batch_size=20))
     words = [t.split() for t in texts]
-    return row(part, network=who, method=method, task='free', steps=steps, grid=grid, seed=seed,
-               n_samples=n, **ratios(judge, words, people), repeats=repeats(words),
-               distinct4=distinct(words), seconds_per_50=seconds / n * 50)
+    r = row(part, network=who, method=method, task='free', steps=steps, grid=grid, seed=seed,
+            n_samples=n, **ratios(judge, words, people), repeats=repeats(words),
+            distinct4=distinct(words), seconds_per_50=seconds / n * 50)
+    return r, costs([[w] for w in words])
 
 def steered_solvers(lm, who): # what is tried where a control steers
     "Solvers of a model; a student's answers are those of a cooled teacher already."
@@ -123,18 +122,18 @@ def choosing_targets(task):
 def choose():
     base, student = (DiffusionLM.from_pretrained(k) for k in ('e2e', 'e2e-8'))
     judge, people = make_judge(), of_people('valid')
-    rows = [free_row('choose', base, 'base', method, 8, grid, 128, 3, people, judge)
+    rows = [free_row('choose', base, 'base', method, 8, grid, 128, 3, people, judge)[0]
             for method in BASES for grid in GRIDS]
     for who, lm in (('base', base), ('student', student)):
         for name, solver in steered_solvers(lm, who).items():
             for task in ('semantic', 'pos', 'spans'):
                 rows.append(task_row('choose', lm, who, name, 8, task, solver,
-                                     choosing_targets(task), 1, 9))
+                                     choosing_targets(task), 1, 9)[0])
     return rows
 
 def chosen():
     "Solver and grid of the base in eight steps; solver of each where a control steers."
-    rows = [r for r in json.loads(TABLE.read_text()) if r['part'] == 'distilled-choose']
+    rows = parts.rows_of('distilled-choose')
     if not rows: raise BadInput('no rows of part choose; run `scripts/distill.py choose` first')
     free = [r for r in rows if r['task'] == 'free' and r['distinct4_ratio'] >= .97]
     best, steered = min(free, key=lambda r: r['lm_ratio']), {}
@@ -147,35 +146,53 @@ def chosen():
     return best['method'], best['grid'], steered
 
 def task_row(part, lm, who, method, steps, task, solver, wanted, n, seed):
-    "Texts for targets of a task: success, perplexity over that of the targets' own sentences."
+    """Texts for targets of a task: a row with success, and with the perplexity over that of the
+    targets' own sentences; and what the texts of each target cost.
+    """
     texts, seconds = kept(f'{part}-{who}-{method}-{steps}-{task}', lambda: lm.sample(
         n * len(wanted), [c for _, c in wanted for _ in range(n)], seed=seed, steps=steps,
         solver=solver, batch_size=8))
     found = [dict(task=task, target=t, texts=texts[n * i:n * i + n], seconds=0.)
              for i, (t, _) in enumerate(wanted)]
     judged, words = success_rows(found), [[t.split() for t in r['texts']] for r in found]
-    return row(part, network=who, method=method, task=task, steps=steps, grid='even', seed=seed,
-               n_targets=len(wanted), n_samples=n, success=judged['success'],
-               interval=judged['interval'], by_target=judged['by_target'],
-               **ratio(words, people_of(found)), distinct4=distinct([own[0] for own in words]),
-               seconds_per_50=seconds / len(texts) * 50)
+    r = row(part, network=who, method=method, task=task, steps=steps, grid='even', seed=seed,
+            n_targets=len(wanted), n_samples=n, success=judged['success'],
+            interval=judged['interval'], by_target=judged['by_target'],
+            **ratio(words, people_of(found)), distinct4=distinct([own[0] for own in words]),
+            seconds_per_50=seconds / len(texts) * 50)
+    return r, costs(words)
+
+def compared(found): # list of (row, costs) of the same texts or targets, the student's last
+    "The rows; that of the student with its paired differences to each of the others."
+    (mine, own), versus = found[-1], []
+    for r, cost in found[:-1]:
+        more, interval = cheaper(own, cost)
+        pair = dict(method=r['method'], steps=r['steps'], cheaper=more, cheaper_interval=interval)
+        if 'by_target' in r:
+            value, interval = difference(mine['by_target'], r['by_target'])
+            pair |= dict(difference=value, difference_interval=interval)
+        versus.append(pair)
+    return [r for r, _ in found[:-1]] + [mine | dict(versus=versus)]
 
 def e2e():
     base, student = (DiffusionLM.from_pretrained(k) for k in ('e2e', 'e2e-8'))
     judge, people, (method, grid, steered) = make_judge(), of_people('valid'), chosen()
-    rows = [free_row('e2e', lm, who, m, steps, g, 256, 5, people, judge)
-            for lm, who, m, steps, g in (
-                (student, 'student', 'ddim', 8, 'even'), (base, 'base', method, 8, grid),
-                (base, 'base', 'ancestral', 50, 'even'), (base, 'base', 'ddim', 50, 'even'),
-                (base, 'base', method, 16, grid), (base, 'base', method, 4, grid),
-                (student, 'student', 'ddim', 4, 'even'))]
+    def free(lm, who, m, steps, g):
+        return free_row('e2e', lm, who, m, steps, g, 256, 5, people, judge)
+    rows = compared([
+        free(base, 'base', 'ancestral', 50, 'even'), free(base, 'base', 'ddim', 50, 'even'),
+        free(base, 'base', method, 16, grid), free(base, 'base', method, 8, grid),
+        free(student, 'student', 'ddim', 8, 'even')])
+    rows += compared([free(base, 'base', method, 4, grid),
+                      free(student, 'student', 'ddim', 4, 'even')])
     for task in TASKS:
         wanted = pick(read_targets(shipped_targets(task), task), 40)
-        for lm, who, name, steps in (
+        rows += compared([
+            task_row('e2e', lm, who, name, steps, task, steered_solvers(lm, who)[name], wanted,
+                     2, 4)
+            for lm, who, name, steps in (
                 (base, 'base', 'default', 50), (base, 'base', steered['base'], 8),
-                (student, 'student', steered['student'], 8)):
-            rows.append(task_row('e2e', lm, who, name, steps, task,
-                                 steered_solvers(lm, who)[name], wanted, 2, 4))
+                (student, 'student', steered['student'], 8))])
     return rows
 
 def seconds():
@@ -196,17 +213,9 @@ def seconds():
 
 PARTS = dict(grammar=grammar, choose=choose, e2e=e2e, seconds=seconds)
 
-def main(*parts):
-    if wrong := [p for p in parts if p not in PARTS]:
-        raise BadInput(f'no part {wrong[0]!r}; there are {", ".join(PARTS)}')
-    for part in parts or PARTS:
-        new = PARTS[part]()
-        rows = json.loads(TABLE.read_text())
-        rows = [r for r in rows if r['part'] != f'distilled-{part}'] + new
-        write_atomic(TABLE, json.dumps(rows, ensure_ascii=False, indent=1) + '\n')
+def measured(part):
+    "The rows of a part, into the table."
+    parts.put(f'distilled-{part}', PARTS[part]())
 
 if __name__ == '__main__':
-    try: main(*sys.argv[1:])
-    except BadInput as e:
-        print(e, file=sys.stderr)
-        sys.exit(2)
+    parts.run_parts({k: partial(measured, k) for k in PARTS}, sys.argv[1:])

@@ -12,14 +12,15 @@ p(w | c) of the grammar. The baselines are found in runs/17b (`dlm-train grammar
 runs/17b/grammar-ar`, likewise grammar-hmm, grammar-fudge, grammar-ft-semantic and the classifier
 grammar-semantic); a sampler whose model is missing is left out, and said to be.
 """
-import json, sys, time
+import sys, time
+from functools import partial
 from pathlib import Path
 
 import torch
 
 from diffusion_lm_nb import DiffusionLM
 from diffusion_lm_nb.controls import distinct, wilson_interval
-from diffusion_lm_nb.files import BadInput, write_atomic
+from diffusion_lm_nb.files import BadInput
 from diffusion_lm_nb.further import Regex
 from diffusion_lm_nb.metrics import fluency
 from diffusion_lm_nb.baselines import StreamWriter
@@ -34,8 +35,8 @@ from diffusion_lm_nb.particles import Particles
 from diffusion_lm_nb.syntax import PartsOfSpeech
 from diffusion_lm_nb.training import ARTransformer
 from measure import commit, hardware, weights
+from parts import kept, put, run_parts
 
-TABLE = Path(__file__).parents[1] / 'results/further.json'
 PATTERNS = [
     '_* French _*', '_{11} .', 'The _{1,2} is _* .', '_* near the river .', '(!restaurant)* .',
     'There is a _* pub _* , called _+ .', '(!cheap)* pub (!cheap)* Japanese food (!cheap)* .',
@@ -192,13 +193,7 @@ def samplers(name, lm): # of CONTROLS -> {sampler: function -> texts}
     }
 
 def texts_of(sampler, name, write): # -> texts, seconds; from runs/calibration if they are there
-    slug = f'{name}-{sampler}'.replace(' ', '_').replace(',', '').replace('|', '')
-    path = Path('runs/calibration') / f'{slug}.json'
-    if not path.exists():
-        begun, texts = time.monotonic(), write()
-        path.parent.mkdir(parents=True, exist_ok=True)
-        write_atomic(path, json.dumps([texts, time.monotonic() - begun], ensure_ascii=False))
-    return json.loads(path.read_text())
+    return kept(Path('runs/calibration'), f'{name}-{sampler}'.replace('|', ''), write)
 
 def holds(name, words):
     if name == 'tags': # each word has one tag
@@ -240,12 +235,8 @@ def calibration():
 
 PARTS = dict(regex=regex, calibration=calibration)
 
-def main(*parts):
-    if wrong := [p for p in parts if p not in PARTS]:
-        raise BadInput(f'no part {wrong[0]!r}; there are {", ".join(PARTS)}')
-    for part in parts or PARTS:
-        rows = json.loads(TABLE.read_text()) if TABLE.exists() else []
-        rows = [r for r in rows if r['part'] != part] + PARTS[part]()
-        write_atomic(TABLE, json.dumps(rows, ensure_ascii=False, indent=1) + '\n')
+def measured(part):
+    "The rows of a part, into the table."
+    put(part, PARTS[part]())
 
-if __name__ == '__main__': main(*sys.argv[1:])
+if __name__ == '__main__': run_parts({k: partial(measured, k) for k in PARTS}, sys.argv[1:])

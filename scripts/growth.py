@@ -11,20 +11,19 @@ a block token: the bound of the diffusion models (16 draws a text), the exact va
 Compute is what a training step multiplies and adds, counted by PyTorch, times the steps. A row a
 run, part `growth` of results/further.json; what has a row is not run again.
 """
-import argparse, json, time
-from pathlib import Path
+import argparse, time
 
 import torch
 from diffusion_lm_nb.corpora import load_corpus
 from diffusion_lm_nb.data import pad_batch
-from diffusion_lm_nb.files import BadInput, write_atomic
 from diffusion_lm_nb.growth import training_flops
 from diffusion_lm_nb.likelihood import likelihood
 from diffusion_lm_nb.loss import SMALL, Preset
 from diffusion_lm_nb.training import fit, make_ar, make_diffusion
 from measure import commit, hardware
+from parts import put, rows_of
 
-TABLE, STEPS, ROWS = Path(__file__).parents[1] / 'results/further.json', 1000, 32
+STEPS, ROWS = 1000, 32
 SIZES = ((64, 2), (96, 3), (160, 4), (256, 5)) # width and layers
 KINDS = 'ar', 'masked', 'gaussian'
 CORPORA = dict(e2e=dict(min_count=10, exchange=.5), roc=dict(min_count=30, exchange=0.))
@@ -77,14 +76,6 @@ def run(corpus, kind, size, seed, steps=STEPS, device='cpu', texts=None, valid=N
 
 def key(r): return r['corpus'], r['method'], r['width'], r['layers'], r['seed'], r['steps']
 
-def keep(row):
-    "Add a row to the table."
-    rows = json.loads(TABLE.read_text())
-    write_atomic(TABLE, json.dumps(rows + [row], ensure_ascii=False, indent=1) + '\n')
-
-def growth_rows():
-    return [r for r in json.loads(TABLE.read_text()) if r['part'] == 'growth']
-
 def main():
     ask = argparse.ArgumentParser(description=__doc__.splitlines()[0])
     ask.add_argument('corpora', nargs='*', help='e2e, roc')
@@ -104,13 +95,13 @@ def main():
             texts, valid = (load_corpus(corpus, part) for part in ('train', 'valid'))
             for size in (s for s in SIZES if s[0] in o.widths):
                 for kind in KINDS:
-                    if (corpus, kind, *size, seed, o.steps) in map(key, growth_rows()): continue
+                    if (corpus, kind, *size, seed, o.steps) in map(key, rows_of('growth')): continue
                     row = run(corpus, kind, size, seed, o.steps, o.device, texts, valid)
-                    keep(row)
+                    put('growth', rows_of('growth') + [row])
                     print(corpus, kind, size, seed, f'{row["bound"]:.3f} {row["flops"]:.2e}'
                           f' {row["training_seconds"]:.0f} s', flush=True)
     if o.table:
-        for r in sorted(growth_rows(), key=key):
+        for r in sorted(rows_of('growth'), key=key):
             print(f'{r["corpus"]:4}{r["method"]:9}{r["width"]:4} × {r["layers"]} seed {r["seed"]}'
                   f'{r["parameters"] / 1e6:7.2f}M{r["flops"]:10.2e}{r["bound"]:7.3f}'
                   f' ± {r["std_error"]:.3f}')

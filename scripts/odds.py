@@ -17,20 +17,16 @@ ratio of the perplexities; their intervals are paired bootstraps of 2,000 draws 
 or targets (E2E). Texts are kept in runs/17e and not made twice; a run that was cut off goes on.
 Seconds are those of a machine that other runs shared: they compare nothing.
 """
-import json, math, sys, time
+import math, sys
 from pathlib import Path
-
-import torch
 
 from diffusion_lm_nb import DiffusionLM, Particles
 from diffusion_lm_nb.baselines import StreamWriter
-from diffusion_lm_nb.calibration import ConditionedGrammar, GrammarLM, reverse_gap, told_apart
+from diffusion_lm_nb.calibration import GrammarLM, reverse_gap, told_apart
 from diffusion_lm_nb.checkpoints import find_trained
-from diffusion_lm_nb.controls import Length, SemanticContent, wilson_interval
+from diffusion_lm_nb.controls import Length, wilson_interval
 from diffusion_lm_nb.corpora import load_corpus
-from diffusion_lm_nb.files import BadInput, write_atomic
 from diffusion_lm_nb.fine_tuning import FT, FineTuned
-from diffusion_lm_nb.loss import keyed_generator
 from diffusion_lm_nb.metrics import success_rows
 from diffusion_lm_nb.odds import ClassifierFree, OwnTimes, SelfGuidance
 from diffusion_lm_nb.reproduction import pick, read_targets, shipped_targets
@@ -38,9 +34,12 @@ from diffusion_lm_nb.sampling import load_model
 from diffusion_lm_nb.solvers import Ancestral
 from diffusion_lm_nb.teacher import make_judge
 from diffusion_lm_nb.training import ARTransformer
+import parts
 from dials import ratios
-from further import FRENCH, GRAMMAR, TABLE, TAGS, TRAINED, TagsByLexicon, holds, truth_of
+from discrete import of_twelve_words
+from further import FRENCH, GRAMMAR, TAGS, TRAINED, TagsByLexicon, holds, truth_of
 from measure import commit, distinct4_ratio, hardware, weights
+from parts import cheaper, difference
 from protocol import costs, people_of, ratio
 
 TEXTS, SEED, OTHER = Path('runs/17e'), 5, 21
@@ -65,13 +64,7 @@ def evaluations(method, steps):
     if method in (SELF, *JOINED): return 2 * (steps + 1) - 1   # the first has no last estimate
     return 4 * (steps + 1) if method == '4 particles' else steps + 1
 
-def kept(name, write): # -> texts, seconds; from TEXTS if they are there
-    path = TEXTS / f'{name}.json'.replace(' ', '_').replace(',', '')
-    if not path.exists():
-        begun, texts = time.monotonic(), write()
-        path.parent.mkdir(parents=True, exist_ok=True)
-        write_atomic(path, json.dumps([texts, time.monotonic() - begun], ensure_ascii=False))
-    return json.loads(path.read_text())
+def kept(name, write): return parts.kept(TEXTS, name, write)
 
 # ---- rows
 
@@ -81,8 +74,7 @@ def keep(part, rows):
     for r in rows:
         r |= dict(part=part, hardware=hardware(), commit=commit(),
                   command=f'python scripts/odds.py {command}')
-    old = [r for r in json.loads(TABLE.read_text()) if r['part'] != part]
-    write_atomic(TABLE, json.dumps(old + rows, ensure_ascii=False, indent=1) + '\n')
+    parts.put(part, rows)
 
 def show(r):
     named = {k: round(v, 3) if isinstance(v, float) else v for k, v in r.items() if k not in (
@@ -90,28 +82,7 @@ def show(r):
     print(named, flush=True)
     return r
 
-def paired(value, n, draws=2000): # value: function of drawn indices
-    "A value and its bootstrap interval of 95 % over n texts or targets."
-    gen = keyed_generator(7)
-    found = sorted(value(torch.randint(n, (n,), generator=gen)) for _ in range(draws))
-    return value(torch.arange(n)), [found[int(.025 * draws)], found[int(.975 * draws)]]
-
-def difference(mine, others): # a number a text or target each, or a string of 0 and 1
-    mine, others = ([float(v) for v in u] for u in (mine, others))
-    gap = torch.tensor(mine) - torch.tensor(others)
-    return paired(lambda i: gap[i].mean().item(), len(gap))
-
-def cheaper(mine, others): # costs, (targets, 2) each
-    def value(i):
-        a, b = mine[i].sum(0), others[i].sum(0)
-        return (a[0] / a[1] - b[0] / b[1]).exp().item()
-    return paired(value, len(mine))
-
 # ---- the grammar
-
-def twelve():
-    return ConditionedGrammar(GRAMMAR, 0, lambda n, leaf: n + 1 if n < 12 else None,
-                              lambda n: n == 12)
 
 FREE, LENGTH = 'free, 12 words', '12 words'
 RUNS = [(PLAIN, 50), (PLAIN, 25), (PLAIN, 12), (SELF, 25), (OWN, 50), (COOL, 50),
@@ -170,7 +141,7 @@ def grammar():
     keep('odds-choose-grammar', choice)
     rows = []
     for task in TASKS:
-        truth = twelve() if task == FREE else truth_of(task, lm)
+        truth = of_twelve_words() if task == FREE else truth_of(task, lm)
         plain = {}
         for method, steps in RUNS:
             if task == FREE and steps == 12: continue        # no control, no competition
@@ -334,7 +305,7 @@ def ft_on_grammar():
     runs += [('ft-guided', d) for d in FT_DIALS['ft-guided'] if ('ft-guided', d) not in runs]
     lm, rows = DiffusionLM.from_pretrained('grammar'), []
     for name in FT_CONTROLS:
-        truth, by = twelve() if name == LENGTH else truth_of(name, lm), {}
+        truth, by = of_twelve_words() if name == LENGTH else truth_of(name, lm), {}
         for method, dial in runs:
             texts, seconds = write(name, method, dial, 256, SEED)
             r = dict(task=name, method=method, dial=dial, corpus='grammar', n_targets=1,
@@ -371,17 +342,10 @@ def ft_on_e2e():
     return rows, choice
 
 def ft():
-    parts = [ft_on_grammar(), ft_on_e2e()]
-    keep('odds-ft', [r for rows, _ in parts for r in rows])
-    keep('odds-choose-ft', [r for _, choice in parts for r in choice])
+    found = [ft_on_grammar(), ft_on_e2e()]
+    keep('odds-ft', [r for rows, _ in found for r in rows])
+    keep('odds-choose-ft', [r for _, choice in found for r in choice])
 
 PARTS = dict(grammar=grammar, e2e=e2e, ft=ft)
 
-def main(*parts):
-    if wrong := [p for p in parts if p not in PARTS]:
-        raise BadInput(f'no part {wrong[0]!r}; there are {", ".join(PARTS)}')
-    for part in parts or PARTS: PARTS[part]()
-
-if __name__ == '__main__':
-    try: main(*sys.argv[1:])
-    except BadInput as e: sys.exit(print(f'odds.py: {e}', file=sys.stderr) or 2)
+if __name__ == '__main__': parts.run_parts(PARTS, sys.argv[1:])

@@ -4,6 +4,7 @@ from dataclasses import replace
 import pytest, torch
 from diffusion_lm_nb import BadInput, DiffusionLM, Length, SemanticContent
 from diffusion_lm_nb import commands
+from diffusion_lm_nb.checkpoints import training_hashes
 from diffusion_lm_nb.corpora import load_corpus
 from diffusion_lm_nb.distillation import (
     DISTILLED_PRESETS, DistilledLM, make_distiller, mean_marginals, root_snr)
@@ -147,6 +148,16 @@ def test_commands_know_its_steps(tmp_path, capsys):
     assert capsys.readouterr().out.split('\n')[:2] == DiffusionLM.from_pretrained(
         'grammar-4').sample(2, seed=1)
 
+def test_everything_else_knows_its_steps(student, base, tmp_path, monkeypatch):
+    from diffusion_lm_nb.reproduction import PROTOCOLS
+    from diffusion_lm_nb.steering import Choices, Run
+    monkeypatch.setitem(PROTOCOLS, 'glance', dict(targets=1, n=1))
+    commands.reproduce('glance', tasks='length', out=str(tmp_path / 'r'), model='grammar-4')
+    assert json.loads((tmp_path / 'r/report.json').read_text())['steps'] == 4
+    for lm, default, other in ((student, 4, 50), (base, 50, 4)):
+        assert 'steps' not in Run(lm, Choices(steps=default)).code
+        assert f'steps={other}' in Run(lm, Choices(steps=other)).code
+
 def test_training_goes_on_where_it_stopped(tmp_path):
     def run(out, *stops):
         for k, steps in enumerate(stops):
@@ -161,6 +172,7 @@ def test_shipped_students_belong_to_shipped_models():
     for name in ('e2e-8', 'grammar-4'):
         lm, p = DiffusionLM.from_pretrained(name), DISTILLED_PRESETS[name].model
         assert (lm.base, lm.steps, lm.rank) == (p['base'], p['windows'], p['rank'])
+    assert training_hashes('e2e-8') == training_hashes('e2e') # copies are counted by its base's
 
 def test_time_enters_through_the_root_of_the_snr(base):
     t = torch.linspace(0, 1, 7)

@@ -7,6 +7,7 @@ import pytest, torch
 HERE = Path(__file__).parents[1]
 sys.path.insert(0, str(HERE / 'scripts'))
 import growth as script
+import parts
 from diffusion_lm_nb import BadInput
 from diffusion_lm_nb.corpora import load_corpus
 from diffusion_lm_nb.growth import (
@@ -136,10 +137,10 @@ def test_the_script(tmp_path, monkeypatch):
     assert script.training_flops is training_flops
     table = tmp_path / 'rows.json'
     table.write_text(json.dumps([dict(part='other')]))
-    monkeypatch.setattr(script, 'TABLE', table)
-    script.keep(row('ar', 64, 0))
+    monkeypatch.setattr(parts, 'TABLE', table)
+    for k in range(2): parts.put('growth', [row('ar', 64, k)]) # in place of what was there
     assert [r['part'] for r in json.loads(table.read_text())] == ['other', 'growth']
-    assert len(script.growth_rows()) == 1
+    assert [r['seed'] for r in parts.rows_of('growth')] == [1]
     small, large = (vars(script.preset_of('e2e', 'masked', s)) for s in (script.SIZES[0], script.SIZES[-1]))
     assert {k for k in small if small[k] != large[k]} == {'model'}
     assert {k for k in small['model'] if small['model'][k] != large['model'][k]} == {'width', 'layers'}
