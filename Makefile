@@ -5,6 +5,7 @@
 # make student     the chapters with blanks, for a class, in student/
 # make solutions   the chapters with the blanks filled in, in solved/
 # make slides      slides of the chapters, in _build/slides/; of some: make slides CHAPTERS="02 09b"
+# make colab ADDRESS=https://github.com/OWNER/REPO   the notebooks with badges for Colab, in colab/
 # make browser     a page that runs the shipped model in the browser, in _build/browser/
 PYTHON ?= python3
 BIN := .venv/bin
@@ -12,7 +13,7 @@ PIP := $(BIN)/python -m pip -qq --disable-pip-version-check
 META := setup.py settings.ini pyproject.toml constraints.txt
 export PIP_ROOT_USER_ACTION = ignore
 
-.PHONY: help reproduce test book lab student solutions slides clean browser
+.PHONY: help reproduce test book lab student solutions slides clean browser colab
 help:
 	@sed -n '/^# make /s/^# //p' Makefile
 
@@ -36,6 +37,11 @@ student: .venv/.run
 
 solutions: .venv/.run
 	@$(BIN)/python scripts/exercises.py solutions solved
+
+colab: .venv/.run
+	@test -n '$(ADDRESS)' || { \
+	  echo 'Say where the repository is: make colab ADDRESS=https://github.com/OWNER/REPO' >&2; exit 2; }
+	@$(BIN)/python scripts/places.py $(ADDRESS)
 
 slides: .venv/.dev
 	@$(BIN)/python scripts/slides.py _build/slides $(CHAPTERS)

@@ -71,7 +71,16 @@ def solved(chapter): # path -> notebook
         c['source'] = re.sub(r'^Solutions: \[.*\n*', '', c['source'], flags=re.M)
     return dict(nb, cells=[c for c in cells if c['source'].strip()])
 
-MARK = '.written-by-exercises'
+def folder_for(out, script): # a path; name of the script that fills the folder
+    "The folder, made if need be; BadInput if it holds what the script did not write."
+    out, stem = user_path(out), Path(script).stem
+    mark = out / f'.written-by-{stem}'
+    if out.exists() and not out.is_dir(): raise BadInput(f'{out} is a file; name a folder')
+    if out.is_dir() and any(out.iterdir()) and not mark.exists():
+        raise BadInput(f'{out} holds other things; name a new folder')
+    out.mkdir(parents=True, exist_ok=True)
+    write_atomic(mark, f'Notebooks here are overwritten by scripts/{script}\n')
+    return out
 
 def write_chapters(
     kind, # student (with blanks) or solutions
@@ -80,12 +89,7 @@ def write_chapters(
     "Write each chapter as a notebook into a folder."
     makers = dict(student=student, solutions=solved)
     if kind not in makers: raise BadInput(f'no kind {kind!r}; say student or solutions')
-    out = user_path(out)
-    if out.exists() and not out.is_dir(): raise BadInput(f'{out} is a file; name a folder')
-    if out.is_dir() and any(out.iterdir()) and not (out / MARK).exists():
-        raise BadInput(f'{out} holds other things; name a new folder')
-    out.mkdir(parents=True, exist_ok=True)
-    write_atomic(out / MARK, 'Notebooks here are overwritten by scripts/exercises.py\n')
+    out = folder_for(out, Path(__file__).name)
     chapters = sorted(NBS.glob('[0-9]*.ipynb'))
     for path in chapters:
         nb = makers[kind](path)

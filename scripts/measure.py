@@ -110,10 +110,12 @@ def texts(job, out, kn):
         ]
     else:
         path = out / f'{job}.jsonl'
+        resumed = path.exists() # its seconds are of several days, and of whatever else ran then
         if code := run([*args.split(), '--out', str(path)]):
             sys.exit(code)
         rows = read_rows(path)
     figures = evaluate_rows(rows, kn) | variety(rows)
+    if resumed: figures |= dict(seconds_per_50=None)
     keep(
         job,
         figures

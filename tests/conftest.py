@@ -1,4 +1,5 @@
-import os, sys
+import os, shutil, subprocess, sys
+from pathlib import Path
 os.environ.setdefault('OMP_NUM_THREADS', '1')
 import pytest, torch
 
@@ -24,3 +25,25 @@ def folder(lm, tmp_path_factory):
     d = tmp_path_factory.mktemp('model')
     lm.save_pretrained(d)
     return d
+
+SOURCES = ('setup.py', 'settings.ini', 'pyproject.toml', 'MANIFEST.in', 'README.md', 'LICENSE',
+           'CHANGELOG.md', 'constraints.txt')
+
+@pytest.fixture(scope='session')
+def wheel(tmp_path_factory):
+    "The wheel, built from the source distribution, so that this is complete too."
+    repo, tmp = Path(__file__).parents[1], tmp_path_factory.mktemp('build')
+    src = tmp/'src'
+    src.mkdir()
+    for f in SOURCES: shutil.copy(repo/f, src)
+    unwanted = shutil.ignore_patterns('__pycache__')
+    shutil.copytree(repo/'diffusion_lm_nb', src/'diffusion_lm_nb', ignore=unwanted)
+    shutil.copytree(repo/'results', src/'results')
+    def python(*args):
+        done = subprocess.run([sys.executable, *map(str, args)], capture_output=True, text=True,
+                              timeout=300, cwd=src)
+        assert done.returncode == 0, (done.stdout + done.stderr)[-3000:]
+    python('setup.py', '-q', 'sdist', '-d', tmp)
+    python('-m', 'pip', 'wheel', '-q', '--no-deps', '--no-index', '--no-build-isolation', '-w', tmp,
+           next(tmp.glob('*.tar.gz')))
+    return next(tmp.glob('*.whl'))

@@ -166,40 +166,6 @@ def test_command_answers_help(script, target, tmp_path):
     )
     assert out.startswith('usage:'), out
 
-@pytest.fixture(scope='module')
-def wheel(tmp_path_factory): # built from the source distribution, so that this is complete too
-    tmp = tmp_path_factory.mktemp('build')
-    src = tmp / 'src'
-    src.mkdir()
-    for f in (
-        'setup.py',
-        'settings.ini',
-        'pyproject.toml',
-        'MANIFEST.in',
-        'README.md',
-        'LICENSE',
-        'CHANGELOG.md',
-        'constraints.txt',
-    ):
-        shutil.copy(repo / f, src)
-    shutil.copytree(package, src / package.name, ignore=shutil.ignore_patterns('__pycache__'))
-    shutil.copytree(repo / 'results', src / 'results')
-    run(sys.executable, 'setup.py', '-q', 'sdist', '-d', tmp, cwd=src)
-    run(
-        sys.executable,
-        '-m',
-        'pip',
-        'wheel',
-        '-q',
-        '--no-deps',
-        '--no-index',
-        '--no-build-isolation',
-        '-w',
-        tmp,
-        next(tmp.glob('*.tar.gz')),
-    )
-    return next(tmp.glob('*.whl'))
-
 def test_wheel_holds_the_package_and_nothing_else(wheel):
     names = zipfile.ZipFile(wheel).namelist()
     packed = {n for n in names if '.dist-info/' not in n}
