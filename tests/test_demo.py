@@ -1,17 +1,15 @@
 "Steering live: choices and runs, the widget, and the page, asked by HTTP and driven by clicks."
-import asyncio, base64, json, os, re, shutil, signal, socket, subprocess, sys, threading, time
+import asyncio, json, os, re, signal, socket, subprocess, sys, threading, time
 from contextlib import contextmanager, suppress
 from http.client import HTTPConnection
-from pathlib import Path
 import pytest
+from chromium import Browser, needs_browser
 from diffusion_lm_nb import BadInput, DiffusionLM, SemanticContent
 from diffusion_lm_nb import steering
 from diffusion_lm_nb.steering import Choices, EXAMPLES, Run, control_of, known_values
 from diffusion_lm_nb.steering import read_choices, solver_of, steer
 from diffusion_lm_nb import demo
 from diffusion_lm_nb.demo import local_sockets, MOST_BYTES, page_html, serve
-
-CHROMIUM = shutil.which('chromium') or shutil.which('google-chrome')
 
 @pytest.fixture(scope='module')
 def lm(): return DiffusionLM.from_pretrained('grammar')
@@ -399,68 +397,15 @@ def test_it_listens_on_this_computer_only():
 
 # ---- by clicks
 
-class Browser:
-    "A page in headless Chromium, driven by its debugging protocol."
+class Page(Browser):
+    "The page of `dlm-demo`."
     def __init__(self, folder, address):
-        websocket = pytest.importorskip('websocket')
-        self.process = subprocess.Popen(
-            [CHROMIUM, '--headless', '--no-sandbox', '--disable-gpu', '--disable-quic',
-             '--no-first-run', '--disable-background-networking', '--disable-component-update',
-             '--disable-sync', f'--user-data-dir={folder}', '--remote-debugging-port=0',
-             'about:blank'],
-            stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL)
-        told, until = Path(folder)/'DevToolsActivePort', time.monotonic() + 60
-        while not (told.exists() and '\n' in told.read_text()):
-            assert time.monotonic() < until and self.process.poll() is None
-            time.sleep(.05)
-        port = int(told.read_text().split()[0])
-        target = next(t for t in json.loads(ask(port, 'GET', '/json/list')[1])
-                      if t['type'] == 'page')
-        self.link = websocket.create_connection(target['webSocketDebuggerUrl'], timeout=60,
-                                                suppress_origin=True)
-        self.number, self.said = 0, []
-        for domain in ('Page', 'Runtime', 'Log'): self.do(f'{domain}.enable')
+        super().__init__(folder)
         self.address = address
-    def open(self, width=1200): # the page afresh, in a window of so many pixels
-        self.do('Emulation.setDeviceMetricsOverride', width=width, height=900, mobile=False,
-                deviceScaleFactor=1)
-        self.do('Page.navigate', url='about:blank')
-        self.do('Page.navigate', url=self.address)
-        self.wait('document.readyState === "complete" && typeof setup === "object"')
-        self.said = []
-    def do(self, method, **params): # -> result; what the console says is kept
-        self.number += 1
-        self.link.send(json.dumps(dict(id=self.number, method=method, params=params)))
-        while True:
-            got = json.loads(self.link.recv())
-            if got.get('method') in ('Log.entryAdded', 'Runtime.exceptionThrown'):
-                self.said.append(json.dumps(got['params']))
-            if got.get('id') == self.number:
-                assert 'error' not in got, got
-                return got['result']
-    def __call__(self, script): # -> its value
-        got = self.do('Runtime.evaluate', expression=script, returnByValue=True,
-                      awaitPromise=True)
-        assert 'exceptionDetails' not in got, got
-        return got['result'].get('value')
-    def wait(self, script, seconds=60): # until it is true
-        until = time.monotonic() + seconds
-        while not self(script):
-            assert time.monotonic() < until, f'never true: {script}; {self.said}'
-            time.sleep(.05)
-    def key(self, key, code, text=''): # press one
-        more = dict(key=key, code=key, windowsVirtualKeyCode=code)
-        self.do('Input.dispatchKeyEvent', type='keyDown', text=text, **more)
-        self.do('Input.dispatchKeyEvent', type='keyUp', **more)
-    def type(self, name, text): # into a field, by keys
-        self(f'find("{name}").focus(); find("{name}").select()')
-        self.do('Input.insertText', text=text)
-    def click(self, name): # with the mouse, in the middle of an element
-        x, y = self(f'''(() => {{ const e = find("{name}"); e.scrollIntoView({{block: "center"}});
-            const r = e.getBoundingClientRect();
-            return [r.x + r.width / 2, r.y + r.height / 2] }})()''')
-        for kind in ('mousePressed', 'mouseReleased'):
-            self.do('Input.dispatchMouseEvent', type=kind, x=x, y=y, button='left', clickCount=1)
+    def open(self, width=1200): # afresh, in a window of so many pixels
+        super().open(self.address, 'typeof setup === "object"', width)
+    def type(self, name, text): self.type_into(f'find("{name}")', text)
+    def click(self, name): self.click_at(f'find("{name}")')
     def done(self): # wait until a text stands there, or an error
         self.wait('!running && /done|nothing/.test(find("state").textContent)')
     @property
@@ -468,21 +413,10 @@ class Browser:
         return self('''[...document.querySelectorAll("#runs ol")].map(l =>
             [...l.querySelectorAll("span")].map(s => s.textContent))''')
     def text(self, name): return self(f'find("{name}").innerText')
-    def picture(self, path): # of the whole page
-        size = self.do('Page.getLayoutMetrics')['cssContentSize']
-        got = self.do('Page.captureScreenshot', captureBeyondViewport=True,
-                      clip=dict(size, scale=1))
-        Path(path).write_bytes(base64.b64decode(got['data']))
-    def close(self):
-        self.link.close()
-        self.process.terminate()
-        self.process.wait(60)
-
-needs_browser = pytest.mark.skipif(not CHROMIUM, reason='no Chromium here')
 
 @pytest.fixture(scope='module')
 def browser(port, tmp_path_factory):
-    browser = Browser(tmp_path_factory.mktemp('profile'), f'http://127.0.0.1:{port}/')
+    browser = Page(tmp_path_factory.mktemp('profile'), f'http://127.0.0.1:{port}/')
     yield browser
     browser.close()
 
