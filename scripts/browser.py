@@ -1,9 +1,9 @@
-"""Writes the folder of a page that runs the shipped model in the browser, without Python.
+"""Writes the folder of a page that runs the shipped models in the browser, without Python.
 
     python scripts/browser.py [--out _build/browser]
 
-The page is docs/browser/; the network goes to ONNX, its weights in half precision, as they are
-shipped. onnxruntime-web comes from npm once, into _build/npm/. Needed beside the package:
+The page is docs/browser/; the networks go to ONNX, their weights in half precision, as they are
+shipped: that of `e2e`, and that of `e2e-8`, which its student writes with in eight steps. onnxruntime-web comes from npm once, into _build/npm/. Needed beside the package:
 `pip install onnx onnxscript onnxruntime`, and Node.js with npm. Any static server can serve the
 folder: `python -m http.server -d _build/browser 8000`.
 """
@@ -16,6 +16,7 @@ from diffusion_lm_nb import BadInput, DiffusionLM, SemanticContent
 from diffusion_lm_nb.corpora import E2E_VALUES
 
 REPO = Path(__file__).parents[1]
+MODELS = 'e2e', 'e2e-8'
 RUNTIME = 'onnxruntime-web', '1.30.0'
 RUNTIME_FILES = 'ort.wasm.min.mjs', 'ort-wasm-simd-threaded.mjs', 'ort-wasm-simd-threaded.wasm'
 INPUTS = 'x', 't', 'scale', 'last', 'has_last'
@@ -124,7 +125,8 @@ def settings(lm, weights): # `DiffusionLM`; its folder
     "What the page must know of the model beside its weights, a dict."
     saved = json.loads((weights/'config.json').read_text(encoding='utf8'))
     if saved['schedule'] != 'entropic': raise BadInput('the page knows the entropic schedule only')
-    return {k: saved[k] for k in SETTINGS} | dict(values=phrase_values(lm))
+    own = dict(steps=lm.steps, free_solver=type(lm.make_solver('renoise')).__name__.lower())
+    return {k: saved[k] for k in SETTINGS} | own | dict(values=phrase_values(lm))
 
 def runtime(folder): # where npm installs
     "The folder of onnxruntime-web, fetched once."
@@ -142,25 +144,32 @@ def runtime(folder): # where npm installs
             raise BadInput(f'npm cannot install {name} {version}: {why}')
     return package
 
+def write_model(name, folder): # shipped name; where its files go
+    "The files of a model; its name and its number of steps, a dict."
+    weights = REPO/'diffusion_lm_nb/weights'/name
+    lm = DiffusionLM.from_pretrained(weights).float().eval()
+    folder.mkdir(parents=True)
+    export(lm, folder/'model.onnx')
+    (folder/'embedding.bin').write_bytes(lm.emb.E.detach().numpy().astype('<f4').tobytes())
+    text = json.dumps(settings(lm, weights), ensure_ascii=False)
+    (folder/'model.json').write_text(text, encoding='utf8')
+    print(f'{name}: largest difference of a marginal from torch: '
+          f'{largest_difference(lm, folder/"model.onnx"):.1e}', flush=True)
+    return dict(name=name, steps=lm.steps)
+
 def build(out, npm): # folder that is written; folder for npm
     "Write the page's folder beside its place, and put it there when it is whole."
-    weights = REPO/'diffusion_lm_nb/weights/e2e'
-    if out.exists() and any(out.iterdir()) and not (out/'model/model.json').exists():
+    if out.exists() and any(out.iterdir()) and not (out/'model').is_dir():
         raise BadInput(f'{out} holds something else; name a new folder with --out')
-    lm = DiffusionLM.from_pretrained(weights).float().eval()
     ort, part = runtime(npm), out.with_name(out.name + '.part')
     shutil.rmtree(part, ignore_errors=True)
     shutil.copytree(REPO/'docs/browser', part)
-    for folder in ('model', 'ort'): (part/folder).mkdir()
+    (part/'ort').mkdir()
     for name in RUNTIME_FILES: shutil.copy(ort/'dist'/name, part/'ort'/name)
     for name in ('LICENSE', 'package.json'):
         if (ort/name).exists(): shutil.copy(ort/name, part/'ort'/name)
-    export(lm, part/'model/model.onnx')
-    (part/'model/embedding.bin').write_bytes(lm.emb.E.detach().numpy().astype('<f4').tobytes())
-    text = json.dumps(settings(lm, weights), ensure_ascii=False)
-    (part/'model/model.json').write_text(text, encoding='utf8')
-    print(f'largest difference of a marginal from torch: '
-          f'{largest_difference(lm, part/"model/model.onnx"):.1e}')
+    found = [write_model(name, part/'model'/name) for name in MODELS]
+    (part/'model/models.json').write_text(json.dumps(found), encoding='utf8')
     shutil.rmtree(out, ignore_errors=True)
     os.replace(part, out)
 
@@ -177,8 +186,9 @@ def main(argv=None): # list of strings
     except BadInput as e:
         print(f'browser.py: {e}', file=sys.stderr)
         return 2
-    model, program = args.out/'model/model.onnx', args.out/'ort'/RUNTIME_FILES[-1]
-    print(f'model {megabytes(model):.1f} MB, onnxruntime-web {megabytes(program):.1f} MB, all '
+    models = [args.out/'model'/name/'model.onnx' for name in MODELS]
+    program = args.out/'ort'/RUNTIME_FILES[-1]
+    print(f'models {megabytes(*models):.1f} MB, onnxruntime-web {megabytes(program):.1f} MB, all '
           f'{megabytes(*filter(Path.is_file, args.out.rglob("*"))):.1f} MB')
     shown = os.path.relpath(args.out)
     print(f'serve it:  python -m http.server -d {shown} 8000\nand open:  http://127.0.0.1:8000/')

@@ -7,6 +7,8 @@ from pathlib import Path
 import pytest, torch
 from diffusion_lm_nb import BadInput, DiffusionLM, Infill, Length, SemanticContent
 from diffusion_lm_nb.corpora import E2E_VALUES, tokenise
+from diffusion_lm_nb.guidance import parts_of
+from diffusion_lm_nb.distillation import DistilledLM
 from diffusion_lm_nb.loss import keyed_generator
 from diffusion_lm_nb.sampling import time_grid
 from diffusion_lm_nb.solvers import Renoise
@@ -33,7 +35,7 @@ def node(tmp_path_factory):
     folder = tmp_path_factory.mktemp('node')
     for f in (repo/'docs/browser').glob('*.js'): shutil.copy(f, folder)
     (folder/'package.json').write_text('{"type": "module"}')
-    modules = ['text', 'noise', 'phrase', 'sampler', 'model']
+    modules = ['text', 'noise', 'phrase', 'sampler', 'gaps', 'model']
     head = ''.join(f'import * as _{m} from "./{m}.js";\n' for m in modules)
     head += f'Object.assign(globalThis, {", ".join("_" + m for m in modules)});\n'
     def run(program, **d):
@@ -91,9 +93,10 @@ GAPS = ['The Eagle is a ___{4} near Burger King .', '___{2} serves cheap food .'
 @needs_node
 @pytest.mark.parametrize('text', GAPS)
 def test_gaps_are_read_as_the_package_reads_them(node, lm, text):
-    out = node('''const v = new Vocab(d.all), r = readGaps(d.text, v, 62);
+    out = node('''const v = new Vocab(d.all), found = readGaps(d.text, v, 62);
+        const r = layOut(found.parts, found.sizes);
         out.known = knownTokens(r, v); out.words = r.given.map(g => [g.at, g.word]);
-        out.unknown = r.unknown''', all=lm.vocab.words, text=text)
+        out.unknown = found.unknown''', all=lm.vocab.words, text=text)
     r = lm.request(0, 0, Infill.parse(text))
     assert out['known'] == r.known and dict(out['words']) == r.given
     assert out['unknown'] == [w for w in r.given.values() if lm.vocab.known(w) == lm.vocab.unk]
@@ -113,7 +116,8 @@ def test_signs_beside_a_word_are_split_off(node, lm):
     ('readPhrase("<b>", v)', '“<b>” is a word that'),
     ('readGaps("The Eagle", v, 62)', 'no gap in the text'),
     ('readGaps("", v, 62)', 'no gap in the text'),
-    ('readGaps("a ___ b", v, 62)', r'“___” is no gap.*___\{3\}'),
+    ('readGaps("a ____ b", v, 62)', r'“____” is no gap.*___\{3\}'),
+    ('readGaps("___ ___{62}", v, 62)', '63 words'),
     ('readGaps("a ___{0}", v, 62)', 'is no gap'), ('readGaps("a ___{-1}", v, 62)', 'is no gap'),
     ('readGaps("a ___{2}.", v, 62)', 'with spaces around it'),
     ('readGaps("a ___{62}", v, 62)', '63 words'),
@@ -199,6 +203,15 @@ def test_phrase_probability_and_marginals_are_the_packages(node, lm, field, valu
         close(out['q'], q, atol=2e-4, rtol=2e-3)
 
 @needs_node
+def test_a_phrase_has_a_place_or_none(node):
+    "By hand: ids of the words, −1 where a word is open."
+    cases = [([[5, 6]], [0, -1, -1, 1], True), ([[5, 6]], [0, 5, -1, 1], True),
+             ([[5, 6]], [0, -1, 5, 1], False), ([[5, 6]], [0, -1, 1], False),
+             ([[5, 6], [7]], [0, -1, 1], True), ([[7]], [0, 7, 1], True), ([[7]], [0, 2, 1], False)]
+    out = node('out.can = d.cases.map(([p, known]) => canStand(p, known))', cases=cases)
+    assert out['can'] == [c[-1] for c in cases]
+
+@needs_node
 def test_phrase_marginals_by_enumeration(node):
     "Three positions, three words: all 27 texts."
     p = torch.rand(3, 3, generator=keyed_generator(3)).softmax(-1)
@@ -280,7 +293,7 @@ class Alone(DiffusionLM):
         logp = logits.log_softmax(-1)
         return logp, logp.exp() @ self.emb.E
 
-ALONE = '''const v = describe(d, Float32Array.from(d.E)), V = d.words.length, { dim, E } = v;
+HEAD, LOOP = '''const v = describe(d, Float32Array.from(d.E)), V = d.words.length, { dim, E } = v;
   v.predict = async (x, times, scale, last) => {
     const out = new Float32Array(times.length * V);
     times.forEach((t, i) => { for (let w = 0; w < V; w++) {
@@ -294,13 +307,15 @@ ALONE = '''const v = describe(d, Float32Array.from(d.E)), V = d.words.length, { 
       out[i * V + w] = e * scale[i] + .3 * b * scale[at] + .1 * c + d.prior[w];
     } });
     return logSoftmax(out, V);
-  };
+  };''', '''
   let at = 0;
   const noise = n => Float32Array.from(d.noise.slice(at, at += n));
   out.steps = [];
   for await (const s of sample(v, d.request, d.steps, noise))
     out.steps.push({ t: s.t, x: [...s.x], text: s.words.map(w => w.word).join(" ") });
   out.used = at'''
+
+ALONE = HEAD + LOOP
 
 def task(lm, control=None, n_words=None, seed=0, index=0, steps=50):
     "The request as the page has it; the package's own noise for it, (steps + 1, positions, dim)."
@@ -309,29 +324,58 @@ def task(lm, control=None, n_words=None, seed=0, index=0, steps=50):
     noise = torch.stack([torch.randn(L, lm.dim, generator=r.gen) for _ in range(steps + 1)])[:, :n]
     given = [dict(at=i, word=w, id=lm.vocab.known(w)) for i, w in r.given.items()]
     phrase = None
-    if isinstance(control, SemanticContent):
-        phrase = dict(phrases=control.ids, avoid=control.avoid)
+    for c in parts_of(control):
+        if isinstance(c, SemanticContent): phrase = dict(phrases=c.ids, avoid=c.avoid)
     return dict(nWords=n - 2, given=given, phrase=phrase), noise
 
 CONTROLS = {'free': lambda: None, 'gap': lambda: Infill.parse(GAPS[0]),
             'unknown word': lambda: Infill.parse(GAPS[3]),
             'phrase': lambda: SemanticContent('near', 'Burger King'),
+            'phrase in a gap': lambda: Infill.parse(GAPS[0]) & SemanticContent('food', 'French'),
+            'phrase and length': lambda: SemanticContent('food', 'French') & Length(9),
             'avoid': lambda: SemanticContent('family friendly', 'yes')}
 
 @needs_node
+@pytest.mark.parametrize('kind', ['renoise', 'ddim'])
 @pytest.mark.parametrize('name', CONTROLS)
-def test_the_loop_step_by_step_without_the_network(node, lm, config, name):
+def test_the_loop_step_by_step_without_the_network(node, lm, config, name, kind, monkeypatch):
     alone, control = Alone.from_pretrained('e2e').float().eval(), CONTROLS[name]()
     alone.share = .3                                       # the shipped 0 would hide a wrong share
+    if kind == 'ddim': # a student's solvers (chapter 17d)
+        monkeypatch.setattr(Alone, 'make_solver', DistilledLM.make_solver)
     request, noise = task(alone, control, seed=4, steps=10)
-    out = node(ALONE, request=request, noise=numbers(noise), steps=10, E=numbers(lm.emb.E),
-               prior=numbers(alone.prior), **config | dict(share=.3))
+    out = node(ALONE, request=request, noise=numbers(noise), E=numbers(lm.emb.E),
+               prior=numbers(alone.prior), **config | dict(share=.3, free_solver=kind, steps=10))
     steps = list(alone.trajectory(4, 0, control, steps=10, batch_size=1))
     assert len(out['steps']) == len(steps) == 11 and out['used'] == noise.numel()
     for found, step in zip(out['steps'], steps):
         close([found['t']], torch.tensor([step.t]), atol=1e-6, rtol=0)
         close(found['x'], step.x, atol=2e-3, rtol=2e-3)
     assert out['steps'][-1]['text'] == steps[-1].text
+
+OPEN = [('The Eagle is a ___ near Burger King .', [3], 0), ('___ serves cheap food .', [3], 0),
+        ('There is a ___{2} called Zebra ___ in the city centre .', [2, 3], 1),
+        ('a ' * 58 + '___ .', [3], 0)]           # no room for more than three words
+
+@needs_node
+@pytest.mark.parametrize('text, sizes, k', OPEN)
+def test_sizes_of_open_gaps_have_the_packages_probabilities(node, lm, config, text, sizes, k):
+    "With the noise and the times of the package, and the network of the test above."
+    alone = Alone.from_pretrained('e2e').float().eval()
+    expected = alone.gap_size_probs(Infill.parse(text), sizes, k)
+    gen = keyed_generator(0, 77)                   # as there
+    steps = ((torch.arange(12) + torch.rand(12, generator=gen)) / 12 * 200).floor()
+    noise = alone.forward_noise(12, lm.length + len(expected), gen)
+    out = node(HEAD + '''
+        const noise = d.tables.map(u => Float32Array.from(u));
+        const { parts } = readGaps(d.text, v.vocab, 62);
+        out.p = await gapSizeProbs(v, parts, d.sizes, d.k, d.i, noise);
+        out.i = stratified(() => .5)''', E=numbers(lm.emb.E), prior=numbers(alone.prior),
+        tables=[numbers(u) for u in noise], text=text, sizes=sizes, k=k, i=steps.int().tolist(),
+        **config)
+    assert len(expected) == (3 if text.startswith('a a') else 10) and expected.max() < .99
+    close(out['p'], expected, atol=2e-3, rtol=2e-2)
+    assert out['i'] == [int((k + .5) / 12 * 200) for k in range(12)]
 
 # --- the folder, and the page in a browser ---------------------------------
 
@@ -384,13 +428,16 @@ def built(tmp_path_factory):
     assert done.returncode == 0, done.stderr
     return out, done.stdout
 
-def test_the_exported_network_is_the_packages(built, lm):
+@pytest.mark.parametrize('name, steps', [('e2e', 50), ('e2e-8', 8)])
+def test_the_exported_networks_are_the_packages(built, name, steps):
     out, said = built
-    assert float(re.search(r'from torch: (\S+)', said)[1]) < 1e-5
-    assert browser.largest_difference(lm, out/'model/model.onnx', 4) < 1e-5
-    assert (out/'model/model.onnx').stat().st_size < 16 * 2 ** 20
-    assert str(repo).encode() not in (out/'model/model.onnx').read_bytes()
+    model, lm = out/'model'/name/'model.onnx', DiffusionLM.from_pretrained(name).float().eval()
+    assert float(re.search(rf'^{name}: .* from torch: (\S+)', said, re.M)[1]) < 1e-5
+    assert browser.largest_difference(lm, model, 4) < 1e-5
+    assert model.stat().st_size < 17 * 2 ** 20
+    assert str(repo).encode() not in model.read_bytes()
     assert not out.with_name('page.part').exists()
+    assert dict(name=name, steps=steps) in json.loads((out/'model/models.json').read_text())
 
 def test_another_folder_is_not_overwritten(built, tmp_path, capsys):
     (tmp_path/'mine.txt').write_text('x')
@@ -461,17 +508,20 @@ WRITE_ALL = '''
     send({ texts, seconds });'''
 
 @needs_browser
-def test_texts_in_the_browser_are_the_packages(built, lm, tmp_path, capsys):
-    "The same noise here and there: free texts, given lengths, gaps, phrases."
-    wanted = [(None, None)] * 5 + [(None, n) for n in (6, 18, 40)]
+@pytest.mark.parametrize('name', browser.MODELS)
+def test_texts_in_the_browser_are_the_packages(built, name, tmp_path, capsys):
+    "The same noise here and there: free texts, given lengths, gaps, phrases, and two of them."
+    lm = DiffusionLM.from_pretrained(name).float().eval()
+    wanted = [(None, None)] * 3 + [(None, n) for n in (6, 18, 40)]
     wanted += [(Infill.parse(t), None) for t in (GAPS[0], GAPS[1], GAPS[3])]
     wanted += [(SemanticContent(*PHRASES[k]), None) for k in (0, 2, 3)]
     wanted += [(SemanticContent('name', 'cheap sushi'), 20)]
+    wanted += [(SemanticContent('food', 'French') & Infill.parse(GAPS[2]), None)]
     tasks, files, expected = [], {}, []
     for k, (control, n) in enumerate(wanted):
         expected += lm.sample(1, control, seed=11, first=k, n_words=n, batch_size=1)
-        request, noise = task(lm, control, n, 11, k)
-        tasks.append(dict(request=request, steps=50))
+        request, noise = task(lm, control, n, 11, k, lm.steps)
+        tasks.append(dict(request=request, steps=lm.steps, model=name))
         files[f'/noise/{k}'] = noise.numpy().tobytes()
     files['/tasks.json'] = json.dumps(tasks).encode()
     out = drive(built[0], WRITE_ALL, tmp_path, files)
@@ -481,7 +531,7 @@ def test_texts_in_the_browser_are_the_packages(built, lm, tmp_path, capsys):
     same, words = sum(x == y for a, b in pairs for x, y in zip(a, b)), sum(len(b) for _, b in pairs)
     equal = sum(a == b for a, b in pairs)
     with capsys.disabled():
-        print(f'\nbrowser: {equal} of {len(pairs)} texts equal, {same} of {words} words; '
+        print(f'\nbrowser, {name}: {equal} of {len(pairs)} texts equal, {same} of {words} words; '
               f'{sum(out["seconds"]) / len(pairs):.1f} s a text, '
               f'at most {max(out["seconds"]):.1f} s')
     assert same >= .95 * words
@@ -502,11 +552,12 @@ USE_PAGE = '''
     };
     await until(() => said().startsWith("Ready"));
     const run = async (task, fields) => {
-      doc.querySelector(`#task-${task}`).checked = true;
+      find("with-phrase").checked = task === "phrase";
+      doc.querySelector(`#task-${task === "phrase" ? "free" : task}`).checked = true;
       for (const [k, v] of Object.entries(fields)) find(k).value = v;
       const before = find("status").textContent;
       find("write").click();
-      await until(() => /words in|a whole number|know|no gap|empty/.test(said())
+      await until(() => /words in|a whole number|know|no gap|empty|no place/.test(said())
         && said() !== before && find("stop").disabled);
       return [said(), find("text").textContent,
               [...find("run").children].map(l => l.getAttribute("aria-label"))];
@@ -558,6 +609,35 @@ def test_the_page_writes_and_complains(built, tmp_path):
     assert 'from 1 to 62' in out['bad'][0][0] and 'sushi' in out['bad'][1][0]
     assert out['disabled'] and out['chosen'].split(': ')[1] in out['phrase'][1]
     assert out['unlabelled'] == [] and set(out['from']) == {out['here']}
+
+@needs_browser
+def test_another_model_and_two_wishes_at_once(built, tmp_path):
+    out = drive(built[0], USE_PAGE + '''
+        find("model").value = "e2e-8"; find("model").dispatchEvent(new Event("change"));
+        out.steps = find("steps").value;
+        out.eight = await run("length", { words: 9 });
+        find("value").value = ""; find("value").dispatchEvent(new Event("change"));
+        const both = async (fields, phrase = true) => {
+          find("with-phrase").checked = phrase;
+          for (const [k, v] of Object.entries(fields)) find(k).value = v;
+          const before = said();
+          find("write").click();
+          await until(() => /words in|no place/.test(said()) && said() !== before
+            && find("stop").disabled);
+          return [said(), find("text").textContent];
+        };
+        out.two = await both({ phrase: "cheap sushi", words: 12 });
+        doc.querySelector("#task-gaps").checked = true;
+        out.gap = await both({ gaps: "The Eagle is a ___{4} ." });
+        out.none = await both({ gaps: "The Eagle is a ___{1} ." });
+        find("with-phrase").checked = false;
+        out.open = await both({ gaps: "___ is a ___ near Burger King ." }, false);
+        send(out)''', tmp_path)
+    assert out['steps'] == '8' and re.match('9 words in 8 steps', out['eight'][0])
+    assert 'cheap sushi' in out['two'][1] and len(out['two'][1].split()) == 12
+    assert re.fullmatch(r'The Eagle is a .*cheap sushi.* \.', out['gap'][1])
+    assert 'no place for the phrase' in out['none'][0]
+    assert Infill.parse('___ is a ___ near Burger King .').check(out['open'][1].split())
 
 @needs_browser
 def test_stop_ends_a_run_and_the_next_seed_writes_another(built, tmp_path):

@@ -81,6 +81,19 @@ def test_the_free_text_is_written_without_a_control(lm):
     drawn = Run(lm, Choices(value='French', steps=10))
     assert last(drawn)[0] == lm.sample(1, steps=10, batch_size=1)[0]
 
+@pytest.mark.parametrize('given', [dict(value='French', n_words=14), dict(n_words=9)])
+def test_a_student_has_its_own_number_of_steps(given):
+    "The form offers it, the call leaves it out, and both write the same (chapter 17d)."
+    import diffusion_lm_nb
+    student = DiffusionLM.from_pretrained('grammar-4')
+    page = page_html(student, 'grammar-4')
+    setup = json.loads(re.search(r'<script id="setup"[^>]*>(.*?)</script>', page, re.S)[1])
+    assert setup['defaults']['steps'] == student.steps == 4
+    run = Run(student, Choices(steps=4, **given))
+    assert 'steps' not in run.code
+    assert last(run)[-1] == eval(run.code, vars(diffusion_lm_nb) | dict(lm=student))[0]
+    assert steer(student).steering.fields['steps'].value == 4
+
 def test_without_a_control_there_is_one_text(lm):
     assert Run(lm, Choices()).names == Run(lm, Choices(n_words=9)).names == ['the text']
     assert Run(lm, Choices()).verdicts(['a']) == []

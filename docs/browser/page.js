@@ -1,12 +1,16 @@
 // The form, and the text as the steps run: words in fixed columns, as in appendix Fb. All words go
 // into the page as text, never as markup.
 
-import { InputError, Vocab, readGaps, readPhrase } from './text.js';
+import { InputError, NO_PLACE, Vocab, readGaps, readPhrase } from './text.js';
+import { layOut } from './gaps.js';
+import { canStand } from './phrase.js';
+import { knownTokens } from './sampler.js';
 
 const find = id => document.getElementById(id);
 const field = name => find(name).value;
 const worker = new Worker(new URL('./worker.js', import.meta.url), { type: 'module' });
-let config = null, vocab = null, run = 0, rows = [], loaded = false, notice = '', pointed = null;
+const loaded = new Set(); // names of models
+let config = null, vocab = null, run = 0, rows = [], notice = '', pointed = null;
 
 /** Say one line; `wrong`: it is a complaint. */
 function say(text, wrong = false) {
@@ -30,17 +34,28 @@ function readRequest() {
   const task = document.querySelector('input[name=task]:checked').value;
   const request = { nWords: null, given: [], phrase: null, unknown: [] };
   if (task === 'length') request.nWords = wholeNumber('words', 'Number of words', 1, most());
-  if (task === 'gaps') Object.assign(request, readGaps(field('gaps'), vocab, most()));
-  if (task === 'phrase') {
-    const chosen = config.values[field('value')];
-    request.phrase = chosen
-      ? { phrases: chosen.phrases, avoid: chosen.avoid }
-      : { phrases: [readPhrase(field('phrase'), vocab)], avoid: [] };
-    if (Math.min(...request.phrase.phrases.map(p => p.length)) > most()) {
-      throw new InputError(`The phrase is too long; the model writes 1 to ${most()} words.`);
-    }
+  if (task === 'gaps') {
+    const { parts, sizes, unknown } = readGaps(field('gaps'), vocab, most());
+    if (sizes.includes(null)) Object.assign(request, { parts, sizes, unknown });
+    else Object.assign(request, { ...layOut(parts, sizes), unknown });
   }
+  if (find('with-phrase').checked) request.phrase = readWanted(request);
   return request;
+}
+
+/** The phrase that is wanted; a complaint if there is no place for it. */
+function readWanted({ nWords, given }) {
+  const chosen = config.values[field('value')];
+  const wanted = chosen
+    ? { phrases: chosen.phrases, avoid: chosen.avoid }
+    : { phrases: [readPhrase(field('phrase'), vocab)], avoid: [] };
+  if (Math.min(...wanted.phrases.map(p => p.length)) > most()) {
+    throw new InputError(`The phrase is too long; the model writes 1 to ${most()} words.`);
+  }
+  if (nWords !== null && !canStand(wanted.phrases, knownTokens({ nWords, given }, vocab))) {
+    throw new InputError(NO_PLACE);
+  }
+  return wanted;
 }
 
 /** What is worth knowing about the words around the gaps. */
@@ -63,8 +78,9 @@ function start() {
     find('result').hidden = false;
     find('at').max = steps;
     find('stop').disabled = false;
-    say(`${loaded ? 'Writing' : 'The model is being loaded'} …${notice}`);
-    worker.postMessage({ kind: 'write', run: ++run, request, steps, seed });
+    const model = field('model');
+    say(`${loaded.has(model) ? 'Writing' : 'The model is being loaded'} …${notice}`);
+    worker.postMessage({ kind: 'write', model, run: ++run, request, steps, seed });
   } catch (e) {
     if (!(e instanceof InputError)) throw e;
     say(e.message, true);
@@ -137,8 +153,9 @@ const answers = {
     const size = u => (u / 2 ** 20).toFixed(1);
     say(`The model is being loaded: ${size(done)} of ${size(all || done)} MB …`);
   },
-  ready() {
-    loaded = true;
+  sizes() { say(`Choosing the size of the gap …${notice}`); },
+  ready({ model }) {
+    loaded.add(model);
     say(run ? `Writing …${notice}` : 'Ready. Choose a task and press “Write”.');
   },
   step: takeStep,
@@ -167,17 +184,34 @@ function fillLists() {
   find('vocabulary').textContent = config.words.slice(4).join(' ');
 }
 
-/** A field that is filled in chooses its task. */
-function chooseBy(name, task) {
-  find(name).addEventListener('input', () => { find(`task-${task}`).checked = true; });
+/** A field that is filled in is meant. */
+function chooseBy(name, choice) {
+  find(name).addEventListener('input', () => { find(choice).checked = true; });
+}
+
+async function fetchJson(path) {
+  const answer = await fetch(path);
+  if (!answer.ok) throw new Error(`${path}: the server answers ${answer.status}.`);
+  return answer.json();
+}
+
+/** The models of the folder; each has its own number of steps. */
+function fillModels(models) {
+  find('model').append(...models.map(({ name, steps }) =>
+    new Option(`${name}, ${steps} steps`, name)));
+  find('model').addEventListener('change', () => {
+    find('steps').value = models.find(m => m.name === field('model')).steps;
+  });
+  find('steps').value = models[0].steps;
 }
 
 async function begin() {
-  const answer = await fetch('./model/model.json');
-  if (!answer.ok) throw new Error(`model.json: the server answers ${answer.status}.`);
-  config = await answer.json();
+  const models = await fetchJson('./model/models.json'), [{ name }] = models;
+  config = await fetchJson(`./model/${name}/model.json`);
   vocab = new Vocab(config.words);
+  worker.postMessage({ kind: 'load', model: name });
   fillLists();
+  fillModels(models);
   find('form').addEventListener('submit', event => {
     event.preventDefault();
     start();
@@ -190,8 +224,9 @@ async function begin() {
   find('at').addEventListener('input', show);
   find('value').addEventListener('change', () => {
     find('phrase').disabled = field('value') !== '';
-    find('task-phrase').checked = true;
+    find('with-phrase').checked = true;
   });
-  [['words', 'length'], ['gaps', 'gaps'], ['phrase', 'phrase']].forEach(p => chooseBy(...p));
+  [['words', 'task-length'], ['gaps', 'task-gaps'], ['phrase', 'with-phrase']].forEach(
+    p => chooseBy(...p));
 }
 begin().catch(e => answers.failed({ said: e.message }));

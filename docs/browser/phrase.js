@@ -10,6 +10,12 @@ export function logAdd(a, b) {
   return high + Math.log1p(Math.exp(Math.min(a, b) - high));
 }
 
+/** Is there a place for one of the phrases? `known`: an id a position, −1 where it is open. */
+export function canStand(phrases, known) {
+  return phrases.some(phrase => known.some((_, at) => at + phrase.length <= known.length
+    && phrase.every((w, k) => known[at + k] === -1 || known[at + k] === w)));
+}
+
 const startsWith = (list, head) => head.every((w, k) => list[k] === w);
 const endsWith = (list, tail) =>
   tail.length <= list.length && startsWith(list.slice(list.length - tail.length), tail);

@@ -40,7 +40,8 @@ export function leastVariance(s, t, schedule) {
 /** One step of `Renoise` (chapter 07) from time t to s, for the numbers of one position. */
 export function renoise(x, x0, s, t, schedule, share, noise) {
   const [a, σ] = schedule.coefs(t), [as, σs] = schedule.coefs(s);
-  const least = leastVariance(s, t, schedule), fresh = least + share * (σs ** 2 - least);
+  const least = leastVariance(s, t, schedule);
+  const fresh = share === null ? 0 : least + share * (σs ** 2 - least); // null: DDIM, no noise
   const kept = Math.sqrt(Math.max(0, σs ** 2 - fresh)) / σ, deviation = Math.sqrt(fresh);
   return x.map((u, d) => as * x0[d] + kept * (u - a * x0[d]) + deviation * noise[d]);
 }
@@ -150,14 +151,20 @@ async function marginals(model, x, t, last, request, known, dials) {
   return allow(logp, V, known, model.vocab);
 }
 
+/** Share of fresh noise, and what cools; a student's free texts have neither (chapter 17d). */
+export function solverOf(dials, steered) {
+  if (dials.free_solver === 'ddim' && !steered) return { share: null, cooling: null };
+  return { share: steered ? dials.steered_share : dials.share, cooling: dials };
+}
+
 /** Yield `{t, x, words, sure}` from noise to text; the last words are the text. */
 export async function* sample(model, request, steps, noise) { // noise: n -> n normal numbers
   const { vocab, E, dim, dials } = model, V = vocab.words.length, ts = timeGrid(steps);
   const known = knownTokens(request, vocab), { given, phrase } = request;
-  const share = phrase ? dials.steered_share : dials.share;
+  const { share, cooling } = solverOf(dials, phrase !== null);
   let x = putContext(noise(known.length * dim), given, E, dim), x0 = null;
   for (let k = 0; k < steps; k++) {
-    const logp = await marginals(model, x, ts[k], x0, request, known, dials);
+    const logp = await marginals(model, x, ts[k], x0, request, known, cooling);
     const p = phrase ? phrasePosterior(logp, V, phrase) : logp.map(Math.exp);
     x0 = meanEmbedding(p, V, E, dim);
     yield { t: ts[k], x, words: readOff(p.map(Math.log), V, request, vocab) };

@@ -3,6 +3,10 @@
 /** What a reader typed cannot be done; the message says what is wrong and what to do. */
 export class InputError extends Error {}
 
+/** Said where a phrase cannot stand beside the words that are given. */
+export const NO_PLACE = 'There is no place for the phrase in this text; ask for more words, or'
+  + ' for a larger gap.';
+
 const UNSEEN = /[\u200e\u200f\u202a-\u202e\u2066-\u2069\ufeff]/g; // marks of direction
 
 /** The same text in Unicode's composed form, without marks of direction. */
@@ -106,30 +110,24 @@ export function readPhrase(text, vocab) {
 
 const GAP = /^___\{(\d+)\}$/;
 
-function gapSize(piece) {
+function gapSize(piece) { // null: the model shall choose
   const found = GAP.exec(piece);
+  if (piece === '___') return null;
   if (found && +found[1] >= 1) return +found[1];
-  const what = `“${piece.slice(0, 40)}” is no gap that this page can fill`;
-  throw new InputError(`${what}; write ___{3} for three words, with spaces around it.`);
+  const what = `“${piece.slice(0, 40)}” is no gap`;
+  throw new InputError(`${what}; write ___{3} for three words, or ___ for 1 to 10 words, with`
+    + ' spaces around it.');
 }
 
-/** A text with gaps: how many words it has, which words are given where, and which are unknown. */
+/** A text with gaps: its words and gaps in a row, and which words are unknown. */
 export function readGaps(text, vocab, most) { // most: words that the model can write
-  const given = [], unknown = [];
-  let n = 0, gaps = 0;
-  for (const piece of readWords(text, vocab)) {
-    if (piece.startsWith('___')) {
-      n += gapSize(piece);
-      gaps++;
-    } else {
-      const id = vocab.known(piece);
-      if (id === vocab.unk) unknown.push(piece);
-      given.push({ at: n++, word: piece, id });
-    }
-  }
-  if (!gaps) throw new InputError('There is no gap in the text; write ___{3} where three words'
+  const parts = readWords(text, vocab).map(piece => (piece.startsWith('___')
+    ? { gap: gapSize(piece) } : { word: piece, id: vocab.known(piece) }));
+  const n = parts.reduce((sum, p) => sum + (p.word === undefined ? p.gap ?? 1 : 1), 0);
+  const unknown = parts.filter(p => p.id === vocab.unk).map(p => p.word);
+  if (parts.every(p => p.word !== undefined)) throw new InputError('There is no gap in the text; write ___{3} where three words'
     + ' are wanted.');
   if (n > most) throw new InputError(`The text and its gaps are ${n} words; the model writes 1`
     + ` to ${most}.`);
-  return { nWords: n, given, unknown };
+  return { parts, sizes: parts.filter(p => p.word === undefined).map(p => p.gap), unknown };
 }
