@@ -1,6 +1,12 @@
 "Diffusion-LM in notebooks: a diffusion model over word vectors that writes text under control."
 __version__ = "0.1.0"
 
+import os
+
+# Threads of OpenMP wait for each other by spinning. Where another program has a core, most of the
+# time goes into that, so they are told to sleep sooner. It must be said before torch is loaded.
+if 'OMP_WAIT_POLICY' not in os.environ: os.environ.setdefault('GOMP_SPINCOUNT', '1000')
+
 from .files import BadInput
 from .denoiser import DiffusionLM
 from . import training, sampling, likelihood, guidance, particles, controls, syntax, oracles

@@ -236,6 +236,13 @@ def test_make_says_which_python_it_needs(tmp_path):
         assert done.returncode and says in done.stderr, done.stderr
         assert not (tmp_path / '.venv').exists()
 
+@pytest.mark.parametrize('given, expected', [
+    ({}, '1000'), (dict(GOMP_SPINCOUNT='7'), '7'), (dict(OMP_WAIT_POLICY='active'), None)])
+def test_threads_do_not_spin_for_long_unless_somebody_says_so(given, expected):
+    env = {k: v for k, v in os.environ.items() if k not in ('GOMP_SPINCOUNT', 'OMP_WAIT_POLICY')}
+    program = 'import os, diffusion_lm_nb; print(os.environ.get("GOMP_SPINCOUNT"))'
+    assert run(sys.executable, '-c', program, cwd=repo, env=env | given).strip() == str(expected)
+
 # -- the repository
 
 def test_size_limits():
