@@ -6,7 +6,9 @@ import json, sys
 from pathlib import Path
 from measure import commit, hardware, weights
 from diffusion_lm_nb.files import write_atomic
-from diffusion_lm_nb.reproduction import PROTOCOLS
+from diffusion_lm_nb.reproduction import AUTHORS_SAMPLING, PROTOCOLS
+
+AUTHORS = 'diffusion-authors' # has its own number of steps
 
 into = sys.argv[1] == '--into'
 *reports, name, command = sys.argv[1 + into:]
@@ -22,7 +24,7 @@ for report in (json.loads(Path(f).read_text()) for f in reports):
             r
             | dict(
                 n_samples=n(r, report),
-                steps=report['steps'],
+                steps=AUTHORS_SAMPLING['steps'] if r['method'] == AUTHORS else report['steps'],
                 hardware=report['hardware'] if 'thread' not in report['hardware'] else hardware(),
                 commit=commit(),
                 weights=weights(),

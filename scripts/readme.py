@@ -96,12 +96,26 @@ def chance(tasks=('pos', 'tree', 'spans')):
     found = [pct(row('cpu', task=t, method='unguided')['success'], 0) for t in tasks]
     return ', '.join(found[:-1]) + f' and {found[-1]} %'
 
-def paired(task, other='diffusion-classifier'):
-    "Ours minus another method on the same targets, in points, with its bootstrap interval."
-    pair = [row('baselines', task=task, method=m)['by_target'] for m in ('diffusion', other)]
+def paired(task, other='diffusion-classifier', method='diffusion', name='baselines'):
+    "A method minus another on the same targets, in points, with its bootstrap interval."
+    pair = [row(name, task=task, method=m)['by_target'] for m in (method, other)]
     gaps = [100 * (a - b) for a, b in zip(*pair, strict=True)]
     low, high = bootstrap(gaps)
     return minus(f'{sum(gaps) / len(gaps):+.1f} ({low:+.1f} to {high:+.1f})')
+
+def authors_numbers():
+    "The paper's way with the numbers that our sweep chose, and with the authors' own."
+    ours, theirs, lines = 'diffusion-classifier', 'diffusion-authors', []
+    for task in ('semantic', 'pos', 'tree', 'spans'):
+        for method, name in ((ours, '50 steps, our sweep'), (theirs, '200 steps, the authors’')):
+            r = row('cpu', task=task, method=method)
+            low, high = r['interval']
+            lines.append([
+                f'{TASKS[task].split(" (")[0]}: {name}', f'{success(r)} ({pct(low)}–{pct(high)})',
+                f'{r["lm_score"] / people():.2f}', f'{r["distinct4"] / free()["distinct4"]:.2f}',
+                paired(task, theirs, ours, 'cpu') if method == ours else ''])
+    return table(['', 'success (95 %)', 'perplexity ÷ people’s', 'distinct-4 ÷ unguided',
+                  'sweep minus authors’, points (95 %, paired)'], lines)
 
 def minus(text): return text.replace('-', '−')
 
