@@ -2021,6 +2021,8 @@ d = { 'settings': {'branch': 'main', 'doc_baseurl': '/', 'doc_host': '', 'git_ur
                                                                                           'diffusion_lm_nb/mask_filling.py'),
                                               'diffusion_lm_nb.mask_filling.rotate_document': ( 'mask_filling.html#rotate_document',
                                                                                                 'diffusion_lm_nb/mask_filling.py'),
+                                              'diffusion_lm_nb.mask_filling.transfer_vocabulary': ( 'mask_filling.html#transfer_vocabulary',
+                                                                                                    'diffusion_lm_nb/mask_filling.py'),
                                               'diffusion_lm_nb.mask_filling.with_masks': ( 'mask_filling.html#with_masks',
                                                                                            'diffusion_lm_nb/mask_filling.py')},
             'diffusion_lm_nb.metrics': { 'diffusion_lm_nb.metrics.Scored': ('metrics.html#scored', 'diffusion_lm_nb/metrics.py'),

@@ -25,6 +25,7 @@ from .trees import LABELS, read_tree, tree_spans, UPOS
 from .syntax import PartsOfSpeech, SyntaxSpan, SyntaxTree, TASKS
 from .oracles import with_labels
 from .language_models import example_batches
+from .mask_filling import published, transfer_vocabulary
 from .baselines import Stream, StreamWriter, WrappedStream
 
 # %% ../nbs/14b_fine_tuning.ipynb #2dbe5857
@@ -230,7 +231,8 @@ def batch(self: FineTuned, examples, gen): # list of `Annotated`; CPU generator
 def make_ft(preset, examples, seed): # `Preset`, list of `Example`, int
     "A fresh `FineTuned` for `preset.model['task']`, and its batches."
     args = dict(preset.model)
-    after, tasks = args.pop('after', None), args['task'].split(',')
+    after, source = args.pop('after', None), args.pop('published', None)
+    tasks = args['task'].split(',')
     if wrong := [t for t in tasks if t not in FT_TASKS]:
         raise BadInput(f'no task {wrong[0]!r} to fit a model to; there are {", ".join(FT_TASKS)}')
     if {*tasks} & {'pos', 'tree', 'spans'}:
@@ -247,6 +249,7 @@ def make_ft(preset, examples, seed): # `Preset`, list of `Example`, int
         if trained.vocab.words != model.vocab.words:
             raise BadInput(f'{after} knows other words; train it on the same texts')
         model.load_state_dict(trained.state_dict())
+    if source: transfer_vocabulary(model.net, model.vocab.words, *published(source))
     texts = example_batches(preset, examples, vocab, seed)
     return model, lambda step: model.batch(*texts(step))
 

@@ -3,12 +3,13 @@
 # %% auto #0
 __all__ = ['NOISES', 'BART_PRESETS', 'BART_KINDS', 'PUBLISHED', 'fill_rows', 'with_masks', 'fill_words', 'cloze', 'masked_scores',
            'mask_tokens', 'delete_tokens', 'infill_spans', 'permute_sentences', 'rotate_document', 'BART', 'gap_sizes',
-           'published']
+           'published', 'transfer_vocabulary']
 
 # %% ../nbs/13b_mask_filling.ipynb #ebb8d98d
 import torch, torch.nn.functional as F
 from fastcore.basics import patch
 from fastcore.meta import delegates
+from torch import nn
 from .files import BadInput
 from .corpora import sentences
 from .data import pad_batch
@@ -269,3 +270,24 @@ def published(
             f'{repo} is not in the cache and the Hub gave none ({type(e).__name__}); go online'
             f' once: huggingface-cli download {repo}'
         ) from None
+
+# %% ../nbs/13b_mask_filling.ipynb #86e162ae
+def transfer_vocabulary(
+    net, # `GPT2LMHeadModel` of our words, with layers of the published size; changed in place
+    words, # its vocabulary, START and END first
+    tokenizer, source, # of `published('gpt2')`
+):
+    "Start from a published GPT-2: its layers; a word's vector is the mean of those of its pieces."
+    for name in ('n_embd', 'n_layer', 'n_head'):
+        ours, theirs = getattr(net.config, name), getattr(source.config, name)
+        if ours != theirs: raise BadInput(f'{name} is {ours} here and {theirs} in the published'
+                                          ' GPT-2; give both the same')
+    own, theirs = net.transformer, source.transformer
+    own.h.load_state_dict(theirs.h.state_dict())
+    own.ln_f.load_state_dict(theirs.ln_f.state_dict())
+    own.wpe.weight.data.copy_(theirs.wpe.weight[:len(own.wpe.weight)])
+    nn.init.normal_(own.wte.weight, std=.02)
+    for i, w in enumerate(words):
+        if i > 1 and (i < 4 or w.startswith('<')): continue # UNK, PAD, marks of controls
+        pieces = [tokenizer.eos_token_id] if i < 2 else tokenizer.encode(f' {w}')
+        own.wte.weight.data[i] = theirs.wte.weight[pieces].mean(0)

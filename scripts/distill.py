@@ -3,6 +3,7 @@
     OMP_NUM_THREADS=1 python scripts/distill.py grammar              # ten minutes on one core
     DLM_DATA=... OMP_NUM_THREADS=1 python scripts/distill.py choose  # which solver and grid
     DLM_DATA=... OMP_NUM_THREADS=1 python scripts/distill.py e2e     # half an hour on one core
+    DLM_DATA=... OMP_NUM_THREADS=1 python scripts/distill.py infill  # ten minutes on one core
     DLM_DATA=... python scripts/distill.py seconds               # both cores, nothing else running
 
 Part *grammar*: 256 free texts of twelve words, and four controls as in chapter 17b, by the base
@@ -12,7 +13,9 @@ people's. Then 24 targets of three tasks for each solver of the two models; chos
 sum of success / max(1, ratio/1.5), as in chapter 16. Part *e2e*: 256 free texts of each sampler,
 seed 5; and two texts for each of 40 other targets a task, of the base in 50 and in 8 steps, and of
 the student in 8. The student's rows of part *e2e* have paired differences to those of the base
-(`versus`; bootstrap over texts or targets). Texts are kept in runs/distill and not made twice.
+(`versus`; bootstrap over texts or targets). Part *infill*: 200 gaps of three to eight words in
+E2E's test texts, their size told, three texts each, the most typical one scored; samplers as for
+free texts. Texts are kept in runs/distill and not made twice.
 """
 import sys, time
 from functools import partial
@@ -23,8 +26,9 @@ from diffusion_lm_nb import DiffusionLM
 from diffusion_lm_nb.controls import distinct
 from diffusion_lm_nb.corpora import load_corpus, repeats
 from diffusion_lm_nb.files import BadInput
-from diffusion_lm_nb.metrics import success_rows
-from diffusion_lm_nb.reproduction import pick, read_targets, shipped_targets
+from diffusion_lm_nb.infilling import hidden_words
+from diffusion_lm_nb.metrics import gap_text, infill_scores, rouge_l, success_rows
+from diffusion_lm_nb.reproduction import infill_row, pick, read_targets, shipped_targets
 from diffusion_lm_nb.solvers import DDIM, DPMSolver2M, Renoise
 from diffusion_lm_nb.teacher import make_judge
 import parts
@@ -195,6 +199,35 @@ def e2e():
                 (student, 'student', steered['student'], 8))])
     return rows
 
+def infill_writers():
+    "(model, its name, name of the solver, steps, grid): those of free texts."
+    base, student = (DiffusionLM.from_pretrained(k) for k in ('e2e', 'e2e-8'))
+    method, grid, _ = chosen()
+    return [(base, 'base', 'ancestral', 50, 'even'), (base, 'base', method, 8, grid),
+            (student, 'student', 'ddim', 8, 'even')]
+
+def infill(n=3):
+    "Gaps of E2E's test texts: rows with paired differences of ROUGE-L, in points."
+    wanted, people = hidden_words(load_corpus('e2e', 'test'))[:200], of_people('valid')
+    found = []
+    for lm, who, method, steps, grid in infill_writers():
+        times = grid_of(grid, steps, lm, people) if grid != 'even' else steps
+        solver = 'renoise' if who == 'student' else BASES[method](lm)
+        texts, seconds = kept(f'infill-{who}-{method}-{steps}', lambda: lm.sample(
+            n * len(wanted), [c for c, _ in wanted for _ in range(n)], seed=6, steps=times,
+            solver=solver, batch_size=20))
+        rows = [infill_row(c, refs, texts[n * i:n * i + n]) for i, (c, refs) in enumerate(wanted)]
+        each = [rouge_l([gap_text(c, r['best'])], [refs]) for (c, refs), r in zip(wanted, rows)]
+        found.append(row('infill', network=who, method=method, task='infill', steps=steps,
+                         grid=grid, seed=6, n_targets=len(wanted), n_samples=n, by_target=each,
+                         **infill_scores(rows), seconds_per_50=seconds / len(texts) * 50))
+    versus = []
+    for r in found[:-1]:
+        value, interval = difference(found[-1]['by_target'], r['by_target'])
+        versus.append(dict(method=r['method'], steps=r['steps'], difference=value,
+                           difference_interval=interval))
+    return found[:-1] + [found[-1] | dict(versus=versus)]
+
 def seconds():
     "Time of 50 guided texts, medians of three."
     rows = []
@@ -211,7 +244,7 @@ def seconds():
                         threads=torch.get_num_threads(), times=times))
     return rows
 
-PARTS = dict(grammar=grammar, choose=choose, e2e=e2e, seconds=seconds)
+PARTS = dict(grammar=grammar, choose=choose, e2e=e2e, infill=infill, seconds=seconds)
 
 def measured(part):
     "The rows of a part, into the table."

@@ -14,7 +14,8 @@ from diffusion_lm_nb.metrics import bootstrap
 HERE = Path(__file__).parents[1]
 PAGES = { # template: page
     HERE / 'docs/README.in.md': HERE / 'README.md',
-    HERE / 'docs/results.in.md': HERE / 'docs/results.md'}
+    HERE / 'docs/results.in.md': HERE / 'docs/results.md',
+    HERE / 'docs/samples.in.md': HERE / 'docs/samples.md'}
 KINDS = dict(pos='PartsOfSpeech', spans='SyntaxSpan', semantic='SemanticContent')
 TASKS = {
     'semantic': 'semantic content (without the values yes and no)', 'pos': 'parts of speech',
@@ -102,6 +103,25 @@ def paired(task, other='diffusion-classifier', method='diffusion', name='baselin
     gaps = [100 * (a - b) for a, b in zip(*pair, strict=True)]
     low, high = bootstrap(gaps)
     return minus(f'{sum(gaps) / len(gaps):+.1f} ({low:+.1f} to {high:+.1f})')
+
+def by_seed():
+    "Our way with three sampling seeds, on the same targets; the first one is that of the tables."
+    runs, lines = [rows('cpu'), *(rows_of_seed(s) for s in (1, 2))], []
+    for task, name in dict(free='no control', **TASKS).items():
+        if '+' in task: continue
+        method = 'unguided' if task == 'free' else 'diffusion'
+        found = [next(r for r in run if (r['task'], r['method']) == (task, method)) for run in runs]
+        lines.append([name.split(' (')[0],
+                      *('–' if task == 'free' else success(r) for r in found),
+                      *(f'{r["lm_score"] / people():.2f}' for r in found),
+                      ', '.join(f'{pct(r["repeats"])}' for r in found)])
+    return table(['', 'success, seed 0', 'seed 1', 'seed 2', 'perplexity ÷ people’s, seed 0',
+                  'seed 1', 'seed 2', 'a word twice in a row, % of texts'], lines)
+
+def rows_of_seed(seed):
+    "The rows of results/seeds.json with this sampling seed, named as those of cpu.json."
+    mine = [r for r in rows('seeds') if r['seed'] == seed]
+    return [r | (dict(method='unguided') if r['task'] == 'free' else {}) for r in mine]
 
 def authors_numbers():
     "The paper's way with the numbers that our sweep chose, and with the authors' own."
@@ -436,6 +456,22 @@ def second_reader(task):
     "Points by which the labeller's success is below the judge's."
     r = row('cpu', task=task, method='diffusion')
     return f'{100 * (r["success"] - r["success_labeller"]):.1f}'
+
+SAMPLED = dict(FULL, **{'diffusion': 'diffusion, our way', 'pplm': 'PPLM, bag of words'})
+
+def samples(task):
+    "The texts of all methods for two targets of a task, with whether each is satisfied."
+    found, parts = [r for r in rows('samples') if r['task'] == task], []
+    for target in dict.fromkeys(r['target'] for r in found):
+        lines = [[SAMPLED[r['method']], met(r), r['text'] or '*(a copy of a training text)*']
+                 for r in found if r['target'] == target]
+        parts.append(f'`{target}`\n\n' + table(['method', 'met', 'text'], lines))
+    return '\n\n'.join(parts)
+
+def met(r):
+    "Is the target met, in a cell: a sign, or a share where a part can be met."
+    if r['task'] in ('pos', 'tree'): return f'{100 * r["success"]:.0f} %'
+    return '✓' if r['success'] == 1 else '✗'
 
 def rendered(template):
     "The text of a page; in docs/ its links lead one folder up."

@@ -16,7 +16,7 @@ from diffusion_lm_nb import (
 from diffusion_lm_nb import baselines
 from diffusion_lm_nb.baselines import Stream, beam_search, draw, sample_stream
 from diffusion_lm_nb.fine_tuning import (
-    FT, FTPoE, FT_TASKS, Product, control_tokens, labelled_corpus, make_ft,
+    FT, FineTuned, FTPoE, FT_TASKS, MARKS, Product, control_tokens, labelled_corpus, make_ft,
 )
 from diffusion_lm_nb.prefix_classifiers import FUDGE, FudgeStream, make_fudge
 from diffusion_lm_nb.plug_and_play import GeDi, PPLM, XLMWriter, make_gedi
@@ -452,6 +452,64 @@ def test_ft_learns_to_obey(corpus):
     foods = [SemanticContent('food', f) for f in ('French', 'Italian', 'Japanese')]
     texts = FT(model).write(foods, 6)
     assert sum(c.check(t.split()) for c, ts in zip(foods, texts) for t in ts) >= 11
+
+@pytest.fixture(scope='module')
+def tiny_gpt2(tmp_path_factory):
+    "A folder with the files of the published GPT-2: random weights, pieces learnt from the grammar."
+    from tokenizers import ByteLevelBPETokenizer
+    from transformers import GPT2Config, GPT2LMHeadModel
+    folder = tmp_path_factory.mktemp('gpt2')
+    pieces = ByteLevelBPETokenizer()
+    texts = [' '.join(e.words) for e in Grammar().sample(200)]
+    pieces.train_from_iterator(texts, vocab_size=320, special_tokens=['<|endoftext|>'])
+    pieces.save_model(str(folder))
+    config = GPT2Config(vocab_size=320, n_embd=32, n_layer=2, n_head=2, n_positions=256,
+                        bos_token_id=0, eos_token_id=0)
+    GPT2LMHeadModel(config).save_pretrained(folder)
+    return folder
+
+@pytest.fixture
+def gpt2_preset(tiny_gpt2, monkeypatch):
+    from diffusion_lm_nb import mask_filling
+    monkeypatch.setitem(mask_filling.PUBLISHED, 'tiny', (str(tiny_gpt2), 'GPT2LMHeadModel'))
+    model = dict(task='semantic', published='tiny', length=80, width=32, layers=2, heads=2)
+    return replace(PRESETS['grammar-ft-semantic'], model=model, batch_size=8, steps=2, min_count=0)
+
+def test_ft_starts_from_a_published_gpt2(gpt2_preset, corpus, tmp_path):
+    "Layers and positions are the published ones; what is saved loads and writes."
+    from diffusion_lm_nb.mask_filling import published
+    tokenizer, source = published('tiny')
+    model, at = make_ft(gpt2_preset, corpus[:200], 0)
+    theirs, ours = source.transformer, model.net.transformer
+    for a, b in zip(theirs.h.parameters(), ours.h.parameters(), strict=True): assert (a == b).all()
+    assert (ours.wpe.weight == theirs.wpe.weight[:80]).all()
+    vector = lambda w: ours.wte.weight[model.vocab.ids[w]]
+    ends = theirs.wte.weight[tokenizer.eos_token_id]
+    assert (vector('START') == ends).all() and (vector('END') == ends).all()
+    for w in ('pub', 'restaurant', '.'):
+        pieces = theirs.wte.weight[tokenizer.encode(f' {w}')]
+        torch.testing.assert_close(vector(w), pieces.mean(0))
+    assert vector(MARKS[0]).std() < .04
+    assert model.net.lm_head.weight is ours.wte.weight
+    loss, _ = model(*at(0))
+    assert loss.isfinite()
+    fit(model, at, gpt2_preset, device='cpu', quiet=True)
+    model.save_pretrained(tmp_path)
+    (texts,) = FT(FineTuned.from_pretrained(tmp_path)).write([SemanticContent('food', 'French')], 2)
+    assert len(texts) == 2
+
+def test_a_gpt2_of_another_size_is_refused(gpt2_preset, corpus):
+    wide = replace(gpt2_preset, model=gpt2_preset.model | dict(width=64))
+    with pytest.raises(BadInput, match='n_embd is 64 here and 32'): make_ft(wide, corpus[:50], 0)
+    unknown = replace(gpt2_preset, model=gpt2_preset.model | dict(published='gpt9'))
+    with pytest.raises(BadInput, match='no published model'): make_ft(unknown, corpus[:50], 0)
+
+def test_the_presets_of_a_published_gpt2_have_its_size():
+    names = [n for n, p in PRESETS.items() if p.model.get('published')]
+    assert len(names) == 5
+    for n in names:
+        sizes = {k: PRESETS[n].model[k] for k in ('width', 'layers', 'heads')}
+        assert sizes == dict(width=768, layers=12, heads=12) and PRESETS[n].kind == 'ft'
 
 def test_presets_make_what_they_name(corpus):
     for name, p in PRESETS.items():

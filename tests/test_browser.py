@@ -611,7 +611,7 @@ def test_the_page_writes_and_complains(built, tmp_path):
     assert out['unlabelled'] == [] and set(out['from']) == {out['here']}
 
 @needs_browser
-def test_another_model_and_two_wishes_at_once(built, tmp_path):
+def test_another_model_and_two_controls_at_once(built, tmp_path):
     out = drive(built[0], USE_PAGE + '''
         find("model").value = "e2e-8"; find("model").dispatchEvent(new Event("change"));
         out.steps = find("steps").value;

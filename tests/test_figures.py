@@ -34,12 +34,26 @@ def test_no_figure_of_ours_is_written_by_hand(template):
     text = template.read_text()
     if template.name.startswith('README'):
         text = text[text.index('## Results'):text.index('## The chapters')]
-    else:
+    elif template.name.startswith('results'):
         text = text[:text.index('## What is comparable')]
     text = re.sub(r'\{\{.+?\}\}', '', text)
     found = re.findall(r'\d+(?:\.\d+)? %|\d+\.\d+', text)
     assert {*found} <= {*BY_HAND}
 
+
+def test_texts_side_by_side_are_whole_and_copy_nothing():
+    "Two targets a task; a method that has a row in the big table has its texts here."
+    from diffusion_lm_nb.metrics import in_train
+    found = readme.rows('samples')
+    for task in {r['task'] for r in found}:
+        own = [r for r in found if r['task'] == task]
+        assert len({r['target'] for r in own}) == 2
+        methods = {r['method'] for r in readme.rows('baselines') if r['task'] == task}
+        methods &= readme.SAMPLED.keys()
+        assert methods <= {r['method'] for r in own}, task
+        for m in methods: assert sum(r['method'] == m for r in own) == 2
+    texts = [r['text'].split() for r in found if r['text']]
+    assert len(texts) > 50 and in_train(texts) == 0
 
 def test_rows_of_other_weights_have_a_dagger():
     mine = dict(weights=readme.shipped_weights())

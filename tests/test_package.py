@@ -113,7 +113,7 @@ def test_public_names_are_documented():
                 ]
     assert not bare, f'no docstring: {", ".join(bare)}'
 
-PAGES = ['README.md', 'docs/results.md', 'docs/using.md']
+PAGES = ['README.md', 'docs/results.md', 'docs/samples.md', 'docs/using.md']
 
 @pytest.mark.parametrize('page', PAGES)
 def test_a_page_names_what_there_is(page):
