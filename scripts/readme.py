@@ -463,7 +463,7 @@ def samples(task):
     "The texts of all methods for two targets of a task, with whether each is satisfied."
     found, parts = [r for r in rows('samples') if r['task'] == task], []
     for target in dict.fromkeys(r['target'] for r in found):
-        lines = [[SAMPLED[r['method']], met(r), r['text'] or '*(a copy of a training text)*']
+        lines = [[SAMPLED[r['method']], met(r), r['text'] or '*(a copy of a text of the corpus)*']
                  for r in found if r['target'] == target]
         parts.append(f'`{target}`\n\n' + table(['method', 'met', 'text'], lines))
     return '\n\n'.join(parts)
