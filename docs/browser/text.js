@@ -125,8 +125,9 @@ export function readGaps(text, vocab, most) { // most: words that the model can 
     ? { gap: gapSize(piece) } : { word: piece, id: vocab.known(piece) }));
   const n = parts.reduce((sum, p) => sum + (p.word === undefined ? p.gap ?? 1 : 1), 0);
   const unknown = parts.filter(p => p.id === vocab.unk).map(p => p.word);
-  if (parts.every(p => p.word !== undefined)) throw new InputError('There is no gap in the text; write ___{3} where three words'
-    + ' are wanted.');
+  if (parts.every(p => p.word !== undefined)) {
+    throw new InputError('There is no gap in the text; write ___{3} where three words are wanted.');
+  }
   if (n > most) throw new InputError(`The text and its gaps are ${n} words; the model writes 1`
     + ` to ${most}.`);
   return { parts, sizes: parts.filter(p => p.word === undefined).map(p => p.gap), unknown };
