@@ -41,7 +41,7 @@ solutions: .venv/.run
 colab: .venv/.run
 	@test -n '$(ADDRESS)' || { \
 	  echo 'Say where the repository is: make colab ADDRESS=https://github.com/OWNER/REPO' >&2; exit 2; }
-	@$(BIN)/python scripts/places.py $(ADDRESS)
+	@$(BIN)/python scripts/places.py '$(ADDRESS)'
 
 slides: .venv/.dev
 	@$(BIN)/python scripts/slides.py _build/slides $(CHAPTERS)

@@ -249,7 +249,7 @@ def make_ft(preset, examples, seed): # `Preset`, list of `Example`, int
         if trained.vocab.words != model.vocab.words:
             raise BadInput(f'{after} knows other words; train it on the same texts')
         model.load_state_dict(trained.state_dict())
-    if source: transfer_vocabulary(model.net, model.vocab.words, *published(source))
+    if source: transfer_vocabulary(model.net, vocab.words, *published(source))
     texts = example_batches(preset, examples, vocab, seed)
     return model, lambda step: model.batch(*texts(step))
 

@@ -274,7 +274,7 @@ def published(
 # %% ../nbs/13b_mask_filling.ipynb #86e162ae
 def transfer_vocabulary(
     net, # `GPT2LMHeadModel` of our words, with layers of the published size; changed in place
-    words, # its vocabulary, START and END first
+    words, # START, END, UNK, PAD and words of texts; the tokens behind them stay random
     tokenizer, source, # of `published('gpt2')`
 ):
     "Start from a published GPT-2: its layers; a word's vector is the mean of those of its pieces."
@@ -288,6 +288,6 @@ def transfer_vocabulary(
     own.wpe.weight.data.copy_(theirs.wpe.weight[:len(own.wpe.weight)])
     nn.init.normal_(own.wte.weight, std=.02)
     for i, w in enumerate(words):
-        if i > 1 and (i < 4 or w.startswith('<')): continue # UNK, PAD, marks of controls
+        if i in (2, 3): continue # UNK, PAD
         pieces = [tokenizer.eos_token_id] if i < 2 else tokenizer.encode(f' {w}')
         own.wte.weight.data[i] = theirs.wte.weight[pieces].mean(0)

@@ -221,12 +221,13 @@ def infill(n=3):
         found.append(row('infill', network=who, method=method, task='infill', steps=steps,
                          grid=grid, seed=6, n_targets=len(wanted), n_samples=n, by_target=each,
                          **infill_scores(rows), seconds_per_50=seconds / len(texts) * 50))
-    versus = []
-    for r in found[:-1]:
-        value, interval = difference(found[-1]['by_target'], r['by_target'])
-        versus.append(dict(method=r['method'], steps=r['steps'], difference=value,
-                           difference_interval=interval))
-    return found[:-1] + [found[-1] | dict(versus=versus)]
+    for k, mine in enumerate(found[1:], 1):
+        mine['versus'] = []
+        for r in found[:k]:
+            value, interval = difference(mine['by_target'], r['by_target'])
+            mine['versus'].append(dict(method=r['method'], steps=r['steps'], difference=value,
+                                       difference_interval=interval))
+    return found
 
 def seconds():
     "Time of 50 guided texts, medians of three."

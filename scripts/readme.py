@@ -109,14 +109,18 @@ def by_seed():
     runs, lines = [rows('cpu'), *(rows_of_seed(s) for s in (1, 2))], []
     for task, name in dict(free='no control', **TASKS).items():
         if '+' in task: continue
-        method = 'unguided' if task == 'free' else 'diffusion'
-        found = [next(r for r in run if (r['task'], r['method']) == (task, method)) for run in runs]
+        found = [row_of_task(run, task) for run in runs]
         lines.append([name.split(' (')[0],
                       *('–' if task == 'free' else success(r) for r in found),
                       *(f'{r["lm_score"] / people():.2f}' for r in found),
                       ', '.join(f'{pct(r["repeats"])}' for r in found)])
     return table(['', 'success, seed 0', 'seed 1', 'seed 2', 'perplexity ÷ people’s, seed 0',
                   'seed 1', 'seed 2', 'a word twice in a row, % of texts'], lines)
+
+def row_of_task(run, task):
+    "Our way's row of a task among the rows of a run; of free texts, that without a control."
+    method = 'unguided' if task == 'free' else 'diffusion'
+    return next(r for r in run if (r['task'], r['method']) == (task, method))
 
 def rows_of_seed(seed):
     "The rows of results/seeds.json with this sampling seed, named as those of cpu.json."

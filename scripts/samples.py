@@ -1,4 +1,4 @@
-"""Texts of all methods for the same targets, side by side: rows of results/samples.json.
+"""Texts of ten methods for the same targets, side by side: rows of results/samples.json.
 
     DLM_DATA=... OMP_NUM_THREADS=1 python scripts/samples.py FOLDER …
 

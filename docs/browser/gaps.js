@@ -1,7 +1,7 @@
 // The size of an open gap (chapter 10b): how probable is the text around it, if the gap is pure
 // noise? That is asked for 1, 2, … words, with the same noise and the same times.
 
-import { meanEmbedding } from './sampler.js';
+import { evidenceScales, meanEmbedding } from './sampler.js';
 
 export const MOST = 10, DRAWS = 12, CHAIN = 200; // words; times of the estimate; steps of the chain
 
@@ -31,8 +31,8 @@ async function contextCost(model, ids, gap, i, noise) { // (n × dim) normal num
       x[at * dim + d] = a * E[ids[at] * dim + d] + σ * noise[at * dim + d];
     }
   });
-  const scale = times.map(u => schedule.coefs(u)).map(([a, σ]) => a / σ ** 2);
-  const p = (await model.predict(x, times, scale, null)).map(Math.exp);
+  const scales = evidenceScales(schedule, times);
+  const p = (await model.predict(x, times, scales, null)).map(Math.exp);
   const x0 = meanEmbedding(p, V, E, dim);
   const weight = 0.5 * (Math.exp(schedule.logSnr(s)) - Math.exp(schedule.logSnr(t)));
   let sum = 0;

@@ -184,7 +184,7 @@ function fillLists() {
   find('vocabulary').textContent = config.words.slice(4).join(' ');
 }
 
-/** A field that is filled in is meant. */
+/** Typing into a field chooses its task. */
 function chooseBy(name, choice) {
   find(name).addEventListener('input', () => { find(choice).checked = true; });
 }

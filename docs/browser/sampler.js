@@ -137,15 +137,17 @@ function solve(x, x0, now, then, { schedule, share, dim, E }, given, noise) {
   return putContext(out, given, E, dim);
 }
 
+/** a/σ² at each time, of log N(x_t; √ᾱ Emb(w), (1−ᾱ)I) = a/σ² x·Emb(w) + constant (chapter 05). */
+export const evidenceScales = (schedule, times) => times.map(t => {
+  const [a, σ] = schedule.coefs(t);
+  return a / σ ** 2;
+});
+
 /** Token marginals at time t, cooled, with what is known and what the phrase asks for. */
 async function marginals(model, x, t, last, request, known, dials) {
   const V = model.vocab.words.length, clean = new Set(request.given.map(g => g.at + 1));
   const times = known.map((_, i) => (clean.has(i) ? 0 : t));
-  const scale = times.map(u => {
-    const [a, σ] = model.schedule.coefs(u);
-    return a / σ ** 2; // of log N(x_t; √ᾱ Emb(w), (1−ᾱ)I) = a/σ² x·Emb(w) + constant (chapter 05)
-  });
-  const logp = await model.predict(x, times, scale, last);
+  const logp = await model.predict(x, times, evidenceScales(model.schedule, times), last);
   if (logp.some(Number.isNaN)) throw new Error('The network gives numbers that are not finite.');
   if (dials) cool(logp, V, times, dials);
   return allow(logp, V, known, model.vocab);
