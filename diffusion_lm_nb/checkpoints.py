@@ -625,7 +625,8 @@ def check_sampling(guide=None, steps=1, guidance=1., batch_size=None, particles=
             raise BadInput(f'{e}; a grid is a tensor of times from 1 to 0') from None
     if not (isinstance(guidance, (int, float)) and math.isfinite(guidance)):
         raise BadInput(f'guidance is a finite number, not {str(guidance)[:80]!r}')
-    if not (guide is None or guide == 'auto' or hasattr(guide, 'refine')):
+    guides = any(hasattr(guide, name) for name in ('refine', 'step'))
+    if not (guide is None or guide == 'auto' or guides):
         raise BadInput(f'guide is auto, None or a ClassifierGuidance, not {str(guide)[:80]!r}')
 
 # %% ../nbs/E_checkpoints.ipynb #e1c0de26

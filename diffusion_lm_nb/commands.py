@@ -43,6 +43,7 @@ from .plug_and_play import XLMWriter
 from .constrained_decoding import CtrlG, GridBeam, HMM
 from .constrained_decoding import HMM_KINDS, HMM_PRESETS
 from .discrete import DISCRETE_PRESETS
+from .discrete_guidance import GUIDED_KINDS, GUIDED_PRESETS
 from .distillation import DISTILLED_KINDS, DISTILLED_PRESETS
 from .infilling import ARWriter, ByModel, frequent_words, hidden_words, infill_by
 from .infilling import INFILL_KINDS, INFILL_METHODS, INFILL_PRESETS, LeftWriter
@@ -89,13 +90,13 @@ def plot_log(log, # rows of `fit`
 # %% ../nbs/H_commands.ipynb #8bb82bd4
 KINDS = (
     MODEL_KINDS | CONTROL_KINDS | SYNTAX_KINDS | READER_KINDS | LM_KINDS | BART_KINDS
-    | BASELINE_KINDS | HMM_KINDS | INFILL_KINDS | DISTILLED_KINDS
+    | BASELINE_KINDS | HMM_KINDS | INFILL_KINDS | DISTILLED_KINDS | GUIDED_KINDS
 )
 
 PRESETS = (
     MODEL_PRESETS | CONTROL_PRESETS | SYNTAX_PRESETS | ORACLE_PRESETS | LM_PRESETS
     | BART_PRESETS | BASELINE_PRESETS | HMM_PRESETS | INFILL_PRESETS | DISCRETE_PRESETS
-    | DISTILLED_PRESETS
+    | DISTILLED_PRESETS | GUIDED_PRESETS
 )
 
 # %% ../nbs/H_commands.ipynb #0047220a

@@ -99,8 +99,9 @@ def label_classifier(
     labels, # names of the labels
     y, # (examples, labels) of 0 and 1
     seed, # of the order of batches and the noise
+    make=NoisyClassifier, # or a class like it
 ):
-    "A fresh `NoisyClassifier` of yes/no labels, and a function from step to batch."
+    "A fresh classifier of yes/no labels, and a function from step to batch."
     args = dict(preset.model)
     lm = DiffusionLM.from_pretrained(args.pop('lm'))
     fit = [i for i, e in enumerate(examples) if len(e.words) <= lm.length - 2]
@@ -109,15 +110,15 @@ def label_classifier(
     def at(step):
         ids, mask, rows = batches(step)
         return ids, mask, keyed_generator(seed, step), y[[fit[r] for r in rows]]
-    return NoisyClassifier.for_model(lm, labels, **args), at
+    return make.for_model(lm, labels, **args), at
 
 # %% ../nbs/10_controls.ipynb #1fd676d9
-def make_semantic(preset, examples, seed): # as in `label_classifier`
+def make_semantic(preset, examples, seed, make=NoisyClassifier): # as in `label_classifier`
     "A fresh classifier of the field-value pairs of at least 20 texts, and its batches."
     pairs = sorted(p for p, n in field_values(examples).items() if n >= 20)
     if not pairs:
         raise BadInput('no field-value pair stands in 20 texts; meaning representations are needed')
-    return label_classifier(preset, examples, pairs, semantic_labels(examples, pairs), seed)
+    return label_classifier(preset, examples, pairs, semantic_labels(examples, pairs), seed, make)
 
 # %% ../nbs/10_controls.ipynb #707b9dcb
 def is_count(n): # anything

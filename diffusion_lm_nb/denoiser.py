@@ -357,6 +357,8 @@ def class_of(cls: DiffusionLM, config): # dict of a config.json
     "The class that a saved model belongs to: `cls`, or that of its recipe."
     recipe = config.get('recipe', cls.recipe)
     if recipe == cls.recipe: return cls
+    if 'symbols' in config: # of a control
+        return import_module('diffusion_lm_nb.discrete_guidance').ConditionalLM
     if recipe in ('masked', 'uniform'):
         return import_module('diffusion_lm_nb.discrete').DiscreteLM
     if recipe == 'distilled': return import_module('diffusion_lm_nb.distillation').DistilledLM

@@ -83,6 +83,12 @@ class DiscreteLM(DiffusionLM):
                          temperature, below, steered_share)
         self.noise = NOISES[recipe](len(self.vocab))
 
+# %% ../nbs/17c_discrete.ipynb #5c76befb
+@patch
+def read_alone(self: DiscreteLM, alone): # (batch, length, vocab) what each position says by itself
+    "What the network reads of it beside the mean vector, `(batch, length, width)`."
+    return alone @ self.read.weight
+
 # %% ../nbs/17c_discrete.ipynb #670e0bda
 @patch
 def predict(
@@ -98,7 +104,7 @@ def predict(
     alone = (evidence + self.prior).softmax(-1)
     mean = alone @ self.emb.E
     if self_cond is None: self_cond = mean
-    h = self.net(mean, t, mask, self_cond, alone @ self.read.weight)
+    h = self.net(mean, t, mask, self_cond, self.read_alone(alone))
     with torch.autocast(x.device.type, enabled=False):
         logp = (self.head(h.float()) + evidence).log_softmax(-1)
         return logp, logp.exp() @ self.emb.E
@@ -224,12 +230,13 @@ def sampling_loop(
     self: DiscreteLM,
     requests, length, steps=50, solver='renoise', # as in `DiffusionLM.sampling_loop`
     clamp=False, # not read: tokens are words anyway
-    guidance=1.0, guide=None, particles=None,
+    guidance=1.0, guide=None, particles=None, # a guide of steps: chapter 17g
 ):
     "Yield `(t, x_t, log p, x̂_0)` from noise to text, and last `(0, x_0, log p, None)`."
     known, mask, _ = self.collate(requests, length)
     bias, solver = self.logit_bias(known), self.make_solver(solver)
     controls, given = [r.control for r in requests], known >= 0
+    on_tokens = controls if guide is None else guide.begin(controls)
     def uniform():
         drawn = [torch.rand(length, generator=r.gen) for r in requests]
         return torch.stack(drawn).to(self.device)
@@ -241,13 +248,16 @@ def sampling_loop(
         logp, x̂0 = self.predict(x, t, mask, x̂0)
         if particles: x, logp, x̂0 = particles.resample(now, x, logp, x̂0, bias, mask)
         logp = solver.cool(logp, t)
-        logp, x̂0 = self.steer(logp, x̂0, bias, controls, mask, guidance)
+        logp, x̂0 = self.steer(logp, x̂0, bias, on_tokens, mask, guidance)
         yield now, x, logp, x̂0
         p, u = logp.exp(), uniform()
         if hasattr(solver, 'decide'):
             left = ((~given).sum(1) * then + 1e-3).floor() # 11.9999 is 12
             x = solver.decide(x, p, left, u, uniform())
-        else: x = put_context(draw(self.noise.step(x, p, t, s), u))
+        else:
+            q = self.noise.step(x, p, t, s)
+            if guide is not None: q = guide.step(q, x, t, s, mask, controls)
+            x = put_context(draw(q, u))
     certain = F.one_hot(x.clamp(max=len(self.vocab) - 1), len(self.vocab)).float()
     yield ts[-1], x, certain.log(), None
 
@@ -260,8 +270,12 @@ def position_marginals(self: DiscreteLM, x, t): # as `corrupt` gives it; (batch,
 # %% ../nbs/17c_discrete.ipynb #15f4ba13
 @patch
 def bind_guide(self: DiscreteLM, guide, controls, strength, solver): # as in `sample`
-    "None: controls condition the token marginals; BadInput for a guide."
+    "A guide of steps, ready for use; None: controls condition the token marginals."
     if guide is None or isinstance(guide, str): return None
+    if hasattr(guide, 'step') and not hasattr(self.make_solver(solver), 'decide'):
+        return guide.bind(self)
+    if hasattr(guide, 'step'):
+        raise BadInput('a guide reweights ancestral steps, and InOrder makes none')
     raise BadInput('a guide moves latents, and a model of masked or uniform diffusion has none;'
                    ' leave it out: controls condition the token marginals')
 

@@ -9,6 +9,12 @@ the same by trained networks; their bound on 500 texts; texts under four control
 Part *e2e*: models of 1.06M parameters and 1,500 steps, made by `python scripts/discrete.py train
 masked uniform gaussian`, with the word vectors of the shipped model, so that its classifier of syntax
 serves all; controls act on token marginals alone.
+Part *size*: the shipped network itself, and two copies of it that were trained 3,000 steps more,
+one under Gaussian and one under absorbing noise (`python scripts/discrete.py warm gaussian
+masked`). The masked copy is steered by a classifier of syntax of its own:
+
+    dlm-train e2e-masked-syntax --lm runs/17c/warm-masked --out runs/17g/e2e-masked-syntax
+
 Texts are kept in runs/discrete and not made twice.
 """
 import json, sys, time
@@ -25,9 +31,11 @@ from diffusion_lm_nb.corpora import load_corpus, repeats
 from diffusion_lm_nb.discrete import InOrder, PerfectDiscreteLM
 from diffusion_lm_nb.files import BadInput, write_atomic
 from diffusion_lm_nb.likelihood import likelihood
+from diffusion_lm_nb.loss import SMALL, Preset
 from diffusion_lm_nb.metrics import fluency, success_rows
 from diffusion_lm_nb.reproduction import pick, read_targets, shipped_targets
 from diffusion_lm_nb.sampling import load_model
+from diffusion_lm_nb.syntax import SyntaxClassifier
 from diffusion_lm_nb.training import fit, make_diffusion
 from diffusion_lm_nb.teacher import make_judge
 import parts
@@ -40,7 +48,7 @@ KINDS = 'gaussian', 'masked', 'uniform'
 STEPS = 2, 3, 5, 8, 12, 20, 50
 ORDERS = {'masked, random order': False, 'masked, certain first': True}
 TEXTS, MODELS = Path('runs/discrete'), Path('runs/17c')
-E2E_STEPS = 1500
+E2E_STEPS, WARM_STEPS = 1500, 3000
 NAMES = dict(gaussian='grammar', masked='grammar-masked', uniform='grammar-uniform')
 
 def kept(name, write): return parts.kept(TEXTS, name, write)
@@ -154,6 +162,23 @@ def train(kind): # one of KINDS
     lm.save_pretrained(MODELS / f'e2e-{kind}')
     write_atomic(MODELS / f'e2e-{kind}' / 'seconds.json', json.dumps(time.monotonic() - begun))
 
+def warm(kind): # gaussian or masked
+    "The shipped network, `WARM_STEPS` more steps under this corruption."
+    shipped = DiffusionLM.from_pretrained('e2e')
+    recipe = {} if kind == 'gaussian' else dict(recipe=kind)
+    model = SMALL | dict(layers=8, dropout=.05) | recipe
+    p = Preset('diffusion', 'e2e', model, steps=WARM_STEPS, lr=5e-4, warmup=100, decay=1.,
+               ema=.998, exchange=.5)
+    torch.manual_seed(0)
+    lm, at = make_diffusion(p, load_corpus('e2e', 'train'), 0)
+    if lm.vocab.words != shipped.vocab.words: raise BadInput('another vocabulary than the shipped')
+    lm.load_state_dict(shipped.state_dict())
+    lm.emb.requires_grad_(False)
+    out, begun = MODELS / f'warm-{kind}', time.monotonic()
+    fit(lm, at, p, out, resume=True, device='cpu')
+    lm.save_pretrained(out)
+    write_atomic(out / 'seconds.json', json.dumps(time.monotonic() - begun))
+
 TASKS = dict(semantic=20, pos=20, tree=20, spans=20, length=20) # targets
 
 def e2e():
@@ -192,7 +217,71 @@ def e2e():
                             distinct4=distinct(words), seconds_per_50=seconds / n * 50))
     return rows
 
-PARTS = dict(perfect=perfect, grammar=grammar, e2e=e2e)
+SIZED = {'shipped': 'e2e', 'gaussian': 'runs/17c/warm-gaussian', 'masked': 'runs/17c/warm-masked'}
+READER, SIZED_TARGETS, SIZED_TEXTS = 'runs/17g/e2e-masked-syntax', 40, 2
+
+def sized_bounds(kind, lm, valid):
+    "The bound on 256 validation and 256 test texts."
+    out = {}
+    for split, texts in dict(valid=valid, test=fitting('test')).items():
+        r = likelihood(lm, texts, 16, limit=256, seed=1)
+        out |= {split: r['nats_per_block_token'], f'{split}_error': r['std_error']}
+    return row('discrete-size', method=kind, task='bound', n_samples=256, **out,
+               parameters=sum(p.numel() for p in lm.parameters()))
+
+def fitting(split): return [e.words for e in load_corpus('e2e', split) if len(e.words) <= 62]
+
+def sized_task(kind, lm, task, reader):
+    "Two texts for each of 40 targets."
+    targets, controls = zip(*pick(read_targets(shipped_targets(task), task), SIZED_TARGETS))
+    for c in controls:
+        if reader is not None and hasattr(c, 'given'): c.given = reader
+    n = SIZED_TEXTS
+    texts, seconds = kept(f'size-{kind}-{task}', lambda: lm.sample(
+        n * len(controls), [c for c in controls for _ in range(n)], seed=2, solver='ancestral',
+        batch_size=20, guide=None))
+    return [dict(task=task, target=t, texts=texts[n * k:n * k + n])
+            for k, t in enumerate(targets)], seconds / len(texts) * 50
+
+def size():
+    from protocol import costs, people_of, ratio
+    valid, rows, judge, first = fitting('valid'), [], make_judge(), {}
+    for kind, folder in SIZED.items():
+        lm = plain(load_model(folder, 'cpu'))
+        reader = SyntaxClassifier.from_pretrained(READER) if kind == 'masked' else None
+        rows.append(sized_bounds(kind, lm, valid))
+        for steps in (10, 20, 50):
+            texts, seconds = kept(f'size-{kind}-free-{steps}', lambda: lm.sample(
+                128, seed=1, steps=steps, solver='ancestral', batch_size=32))
+            words = [t.split() for t in texts]
+            rows.append(row('discrete-size', method=kind, task='free', steps=steps, n_samples=128,
+                            **ratios(judge, words, valid), repeats=repeats(words),
+                            seconds_per_50=seconds / 128 * 50))
+        for task in TASKS:
+            found, seconds = sized_task(kind, lm, task, reader)
+            words = [[t.split() for t in r['texts']] for r in found]
+            scores, mine = success_rows(found), costs(words)
+            versus = first.setdefault(task, {}) # each later model against the Gaussian copy
+            versus[kind] = scores['by_target'], mine
+            more = {}
+            if kind == 'masked':
+                by, theirs = versus['gaussian']
+                more['difference'], more['difference_interval'] = parts.difference(
+                    scores['by_target'], by)
+                more['cheaper'], more['cheaper_interval'] = parts.cheaper(mine, theirs)
+            rows.append(row('discrete-size', method=kind, task=task, n_samples=SIZED_TEXTS,
+                            steps=50, success=scores['success'], interval=scores['interval'],
+                            **ratio(words, people_of(found)), **more,
+                            seconds_per_50=seconds) | dict(n_targets=SIZED_TARGETS))
+        parts.put('discrete-size', rows)                     # what is there is not lost
+    return rows
+
+def plain(lm):
+    "Without the dials of the default sampler: ancestral steps at temperature 1."
+    lm.temperature = lm.below = 1.
+    return lm
+
+PARTS = dict(perfect=perfect, grammar=grammar, e2e=e2e, size=size)
 
 def train_all(kinds):
     "Train models of E2E; an unknown kind is said in one line, exit code 2."
@@ -205,5 +294,6 @@ def measured(part):
 if __name__ == '__main__':
     first, *rest = sys.argv[1:] or ['']
     if first == 'train': train_all(rest)
+    elif first == 'warm': parts.run_parts({k: partial(warm, k) for k in KINDS}, rest or ['none'])
     else: parts.run_parts({k: partial(measured, k) for k in PARTS}, sys.argv[1:],
                           ', and train KIND')

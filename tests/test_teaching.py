@@ -20,7 +20,7 @@ def teach(chapter): return int(re.search(r'(\d+) to teach', ENTRIES[chapter])[1]
 def chapters_in(text): # '11 to 12b, 16' -> the chapters' numbers, in order
     "All chapters that a text names; 'a to b' is everything between."
     out = []
-    for a, b in re.findall(r'\b(\d\d[a-f]?)\b(?: to (\d\d[a-f]?)\b)?', text):
+    for a, b in re.findall(r'\b(\d\d[a-g]?)\b(?: to (\d\d[a-g]?)\b)?', text):
         out += ORDER[ORDER.index(a):ORDER.index(b or a) + 1]
     return out
 
