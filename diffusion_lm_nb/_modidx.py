@@ -2811,6 +2811,8 @@ d = { 'settings': {'branch': 'main', 'doc_baseurl': '/', 'doc_host': '', 'git_ur
                                         'diffusion_lm_nb.syntax.split_task': ('syntax.html#split_task', 'diffusion_lm_nb/syntax.py'),
                                         'diffusion_lm_nb.syntax.syntax_classifier': ( 'syntax.html#syntax_classifier',
                                                                                       'diffusion_lm_nb/syntax.py'),
+                                        'diffusion_lm_nb.syntax.syntax_log_probs': ( 'syntax.html#syntax_log_probs',
+                                                                                     'diffusion_lm_nb/syntax.py'),
                                         'diffusion_lm_nb.syntax.syntax_loss': ('syntax.html#syntax_loss', 'diffusion_lm_nb/syntax.py'),
                                         'diffusion_lm_nb.syntax.tag_numbers': ('syntax.html#tag_numbers', 'diffusion_lm_nb/syntax.py'),
                                         'diffusion_lm_nb.syntax.tilt': ('syntax.html#tilt', 'diffusion_lm_nb/syntax.py')},

@@ -12,7 +12,7 @@ from fastcore.basics import patch
 from functools import partial
 from .files import BadInput
 from .corpora import field_values
-from .data import pad_batch
+from .data import SPECIALS, pad_batch
 from .denoiser import DiffusionLM
 from .loss import Preset, stratified_timesteps
 from .guidance import joined, parts_of
@@ -20,23 +20,24 @@ from .classifiers import NoisyClassifier
 from .controls import SemanticContent, make_semantic
 from .trees import UPOS, read_tree, tree_spans
 from .syntax import PartsOfSpeech, SyntaxSpan, SyntaxTree, Syntactic
+from .syntax import belongs_to, syntax_log_probs
 from .language_models import example_batches
 from .fine_tuning import gold_control, pick_one, with_syntax
 from .discrete import AbsorbingNoise, DiscreteLM, NOISES, UniformNoise
 
-# %% ../nbs/17g_discrete_guidance.ipynb #17a0000d
+# %% ../nbs/17g_discrete_guidance.ipynb #17a0000e
 @patch
 def shown(self: AbsorbingNoise, t): # (batch, length)
     "How certain a written word is, `(batch, length)`: m(w) is so much one-hot, the rest uniform."
     return torch.ones_like(t)
 
-# %% ../nbs/17g_discrete_guidance.ipynb #17a0000f
+# %% ../nbs/17g_discrete_guidance.ipynb #17a00010
 @patch
 def shown(self: UniformNoise, t): # as in `AbsorbingNoise.shown`
     "How certain a written word is, `(batch, length)`."
     return 1 - t
 
-# %% ../nbs/17g_discrete_guidance.ipynb #17a00011
+# %% ../nbs/17g_discrete_guidance.ipynb #17a00014
 class TokenClassifier(NoisyClassifier):
     "p(label | x_t, t) for several yes/no labels, where x_t are corrupted tokens: for `DCBG`."
     def __init__(
@@ -49,7 +50,7 @@ class TokenClassifier(NoisyClassifier):
         super().__init__(labels, vocab_size, dim, width, layers, heads, length, dropout)
         self.recipe, self.noise = recipe, NOISES[recipe](vocab_size)
 
-# %% ../nbs/17g_discrete_guidance.ipynb #17a00013
+# %% ../nbs/17g_discrete_guidance.ipynb #17a00016
 @patch(cls_method=True)
 def for_model(cls: TokenClassifier, lm, labels, **sizes): # `DiscreteLM`; as in `NoisyClassifier`
     "A fresh classifier for the tokens of `lm`; BadInput if its x_t are vectors."
@@ -60,7 +61,7 @@ def for_model(cls: TokenClassifier, lm, labels, **sizes): # `DiscreteLM`; as in 
     self.E.copy_(lm.emb.E.detach())
     return self
 
-# %% ../nbs/17g_discrete_guidance.ipynb #17a00015
+# %% ../nbs/17g_discrete_guidance.ipynb #17a00018
 @patch
 def logits(self: TokenClassifier, p, # (batch, length, vocab) what each position says by itself
            t, mask): # as in `Denoiser.forward`
@@ -68,18 +69,18 @@ def logits(self: TokenClassifier, p, # (batch, length, vocab) what each position
     h = self.net(p @ self.E, t, mask, tokens=p @ self.read.weight) * mask[..., None]
     return self.head(h.sum(1) / mask.sum(1, keepdim=True)).float()
 
-# %% ../nbs/17g_discrete_guidance.ipynb #17a00017
+# %% ../nbs/17g_discrete_guidance.ipynb #17a0001c
 @patch
 def forward(self: TokenClassifier, ids, mask, gen, y): # as in `NoisyClassifier.forward`
     "Binary cross-entropy on tokens of random times, and its parts: what `fit` calls."
     t = stratified_timesteps(len(ids), gen, ids.device)[:, None].expand(ids.shape)
-    t = t.masked_fill(ids <= 3, 0.) # START, END, UNK and PAD are the first four
+    t = t.masked_fill(ids < len(SPECIALS), 0.)
     u = torch.rand(2, *ids.shape, generator=gen).to(ids.device)
     p = self.noise.log_evidence(self.noise.corrupt(ids, t, *u), t).softmax(-1)
     loss = F.binary_cross_entropy_with_logits(self.logits(p, t, mask), y.to(ids.device))
     return loss, dict(bce=loss.detach())
 
-# %% ../nbs/17g_discrete_guidance.ipynb #17a00019
+# %% ../nbs/17g_discrete_guidance.ipynb #17a0001e
 class DCBG:
     """D-CBG (Schiff et al. 2024): a step of tokens reweighted by a classifier of corrupted tokens.
     Tags, trees and spans are asked of the control's own `SyntaxClassifier`.
@@ -99,9 +100,7 @@ class DCBG:
             raise BadInput('D-CBG guides models of masked or uniform diffusion; a model whose x_t'
                            ' are vectors is guided by ClassifierGuidance')
         c, self.lm = self.classifier, lm
-        same = c is None or (c.recipe == lm.recipe and c.E.shape == lm.emb.E.shape
-                             and (c.E - lm.emb.E).abs().max() <= .05)
-        if same: return self
+        if c is None or c.recipe == lm.recipe and belongs_to(c, lm): return self
         raise BadInput('the classifier reads the tokens of another model; train one for this model')
     def knows(self, control): # a single control
         "Is it asked of a classifier?"
@@ -111,26 +110,18 @@ class DCBG:
         "What of each control is left to guidance on token marginals, a list."
         return [joined([p for p in parts_of(c) if not self.knows(p)]) for c in controls]
 
-# %% ../nbs/17g_discrete_guidance.ipynb #17a0001b
+# %% ../nbs/17g_discrete_guidance.ipynb #17a00020
 @patch
 def log_prob(self: DCBG, p, # (batch, length, vocab) what each position says by itself
              t, mask, controls): # (batch, length) both; one a row, or None
     "log p(c | x_t), summed over the parts that a classifier knows, `(batch,)`."
-    total, groups = p.new_zeros(len(p)), {}
-    known = [[c for c in parts_of(control) if self.knows(c)] for control in controls]
-    phrases = [[c for c in own if not isinstance(c, Syntactic)] for own in known]
-    if any(phrases): total = total + self.classifier.log_prob(p, t, mask, phrases)
-    for row, own in enumerate(known):
-        for c in own:
-            if isinstance(c, Syntactic): groups.setdefault(c.batch_key, []).append((row, c))
-    for pairs in groups.values():
-        rows, group = zip(*pairs)
-        rows = torch.tensor(rows, device=p.device)
-        found = group[0].log_probs(list(group), p[rows], mask[rows])
-        total = total.index_add(0, rows, found)
-    return total
+    wanted = [[c for c in parts_of(control) if self.knows(c)] for control in controls]
+    syntax = [[c for c in own if isinstance(c, Syntactic)] for own in wanted]
+    phrases = [[c for c in own if not isinstance(c, Syntactic)] for own in wanted]
+    total = syntax_log_probs(syntax, p, mask)
+    return total + self.classifier.log_prob(p, t, mask, phrases) if any(phrases) else total
 
-# %% ../nbs/17g_discrete_guidance.ipynb #17a0001d
+# %% ../nbs/17g_discrete_guidance.ipynb #17a00022
 @patch
 def gains(self: DCBG, x, t, mask, controls): # (batch, length) tokens; as in `log_prob`
     "Change of log p(c | x_t) if a word is written, to first order, `(batch, length, words)`."
@@ -143,30 +134,31 @@ def gains(self: DCBG, x, t, mask, controls): # (batch, length) tokens; as in `lo
     g, sure = g.nan_to_num(0, 0, 0), self.lm.noise.shown(t)[..., None]
     return sure * g + (1 - sure) * g.mean(-1, keepdim=True) - (g * m).sum(-1, keepdim=True)
 
-# %% ../nbs/17g_discrete_guidance.ipynb #17a0001f
+# %% ../nbs/17g_discrete_guidance.ipynb #17a00024
 @patch
 def gains_by_calls(self: DCBG, x, t, mask, controls, likely): # like `gains`; bool, what to try
     "Change of log p(c | x_t) for the words of `likely`, −10⁴ for others, `(batch, length, words)`."
     def ask(rows, tokens):
         m = self.lm.noise.log_evidence(tokens, t[rows]).softmax(-1)
         return self.log_prob(m, t[rows], mask[rows], [controls[r] for r in rows.tolist()])
-    out, now = torch.full(likely.shape, -1e4), ask(torch.arange(len(x)), x)
+    out = torch.full(likely.shape, -1e4, device=x.device)
+    now = ask(torch.arange(len(x), device=x.device), x)
     same = F.one_hot(x.clamp(max=likely.shape[-1] - 1), likely.shape[-1]).bool()
     seen = same & (x < likely.shape[-1])[..., None]
     for b, i, w in zip(*(u.split(512) for u in (likely & ~seen).nonzero(as_tuple=True))):
         new = x[b]
         new[torch.arange(len(b)), i] = w
-        out[b, i, w] = (ask(b, new) - now[b])
+        out[b, i, w] = ask(b, new) - now[b]
     return out.masked_fill(seen, 0.)
 
-# %% ../nbs/17g_discrete_guidance.ipynb #17a00021
+# %% ../nbs/17g_discrete_guidance.ipynb #17a00026
 @patch
 def likely(self: DCBG, q, x): # as in `step`
     "Words that are likely to be written anew, bool `(batch, length, words)`."
     new = q.scatter(-1, x[..., None], 0.)[..., :self.lm.noise.words]
     return new > self.least * new.sum(-1, keepdim=True).clamp(min=1e-9)
 
-# %% ../nbs/17g_discrete_guidance.ipynb #17a00023
+# %% ../nbs/17g_discrete_guidance.ipynb #17a00028
 @patch
 def step(self: DCBG, q, # (batch, length, outcomes) the model's step
          x, t, s, mask, controls): # (batch, length) tokens at t, both times, mask; one a row
@@ -177,7 +169,7 @@ def step(self: DCBG, q, # (batch, length, outcomes) the model's step
     gain = F.pad(gain, (0, q.shape[-1] - V))
     return (q.log() + self.strength * gain).softmax(-1)
 
-# %% ../nbs/17g_discrete_guidance.ipynb #17a0002c
+# %% ../nbs/17g_discrete_guidance.ipynb #17a00033
 def symbols_of(control): # a single control -> list of (number of the word or None, symbol)
     "What a control says, as symbols at words; None: at all of them."
     if isinstance(control, SemanticContent):
@@ -189,7 +181,7 @@ def symbols_of(control): # a single control -> list of (number of the word or No
         spans = [(control.first, control.last, label) for label in control.labels]
     return [pair for i, j, label in spans for pair in ((i, f'({label}'), (j, f'{label})'))]
 
-# %% ../nbs/17g_discrete_guidance.ipynb #17a00030
+# %% ../nbs/17g_discrete_guidance.ipynb #17a00037
 REACH = 10.
 class ConditionalLM(DiscreteLM):
     "A masked or uniform model that can read a control: symbols at positions."
@@ -221,14 +213,14 @@ class ConditionalLM(DiscreteLM):
         try: yield
         finally: self.condition = before
 
-# %% ../nbs/17g_discrete_guidance.ipynb #17a00032
+# %% ../nbs/17g_discrete_guidance.ipynb #17a00039
 @patch
 def read_alone(self: ConditionalLM, alone): # as in `DiscreteLM.read_alone`
     "Beside what a position says by itself: the symbols."
     h = DiscreteLM.read_alone(self, alone)
     return h if self.condition is None else h + REACH * self.condition @ self.symbol
 
-# %% ../nbs/17g_discrete_guidance.ipynb #17a00034
+# %% ../nbs/17g_discrete_guidance.ipynb #17a0003b
 @patch
 def predict(self: ConditionalLM, x, t, mask=None, self_cond=None): # as in `DiscreteLM.predict`
     "Token marginals given the symbols in `condition`, and x̂_0."
@@ -238,7 +230,7 @@ def predict(self: ConditionalLM, x, t, mask=None, self_cond=None): # as in `Disc
         logp = (logp + REACH * self.condition @ self.bias).log_softmax(-1)
         return logp, logp.exp() @ self.emb.E
 
-# %% ../nbs/17g_discrete_guidance.ipynb #17a00036
+# %% ../nbs/17g_discrete_guidance.ipynb #17a0003d
 @patch
 def symbols_at(self: ConditionalLM, controls, length): # one a row, or None; positions
     "How often each symbol stands where, `(batch, length, symbols)`; BadInput if unknown."
@@ -252,13 +244,13 @@ def symbols_at(self: ConditionalLM, controls, length): # one a row, or None; pos
             row[where, self.number[symbol]] += 1
     return out.to(self.device)
 
-# %% ../nbs/17g_discrete_guidance.ipynb #17a00038
+# %% ../nbs/17g_discrete_guidance.ipynb #17a0003f
 @patch
 def forward(self: ConditionalLM, ids, mask, gen, condition): # as in `loss`; of `symbols_at`
     "The loss of `DiscreteLM`, with the symbols read."
     with self.given(condition): return self.loss(ids, mask, gen)
 
-# %% ../nbs/17g_discrete_guidance.ipynb #17a0003a
+# %% ../nbs/17g_discrete_guidance.ipynb #17a00041
 @patch
 def batch(self: ConditionalLM, examples, gen, # as of `example_batches`
           tasks): # list of names of FT_TASKS
@@ -270,7 +262,7 @@ def batch(self: ConditionalLM, examples, gen, # as of `example_batches`
     ids, mask = pad_batch([self.vocab.encode(e.words) for e in examples], self.vocab.pad)
     return ids, mask, gen, self.symbols_at(controls, ids.shape[1])
 
-# %% ../nbs/17g_discrete_guidance.ipynb #17a0003c
+# %% ../nbs/17g_discrete_guidance.ipynb #17a00043
 def all_symbols(examples, tasks): # list of `Annotated`; of names of FT_TASKS
     "Every symbol that a control of these tasks may say about these texts, a list."
     pairs = sorted(field_values(examples)) if 'semantic' in tasks else []
@@ -279,7 +271,7 @@ def all_symbols(examples, tasks): # list of `Annotated`; of names of FT_TASKS
     labels = {label for e in examples for *_, label in tree_spans(read_tree(e.tree))}
     return out + [s for label in sorted(labels) for s in (f'({label}', f'{label})')]
 
-# %% ../nbs/17g_discrete_guidance.ipynb #17a0003e
+# %% ../nbs/17g_discrete_guidance.ipynb #17a00045
 def make_conditional(preset, examples, seed): # `preset.model`: dict(lm=, tasks=)
     "A `ConditionalLM` that goes on from a discrete model, and its batches."
     base, tasks = DiffusionLM.from_pretrained(preset.model['lm']), preset.model['tasks'].split(',')
@@ -295,7 +287,7 @@ def make_conditional(preset, examples, seed): # `preset.model`: dict(lm=, tasks=
     texts = example_batches(preset, examples, lm.vocab, seed)
     return lm, lambda step: lm.batch(*texts(step), tasks)
 
-# %% ../nbs/17g_discrete_guidance.ipynb #17a00040
+# %% ../nbs/17g_discrete_guidance.ipynb #17a00049
 class DCFG:
     "D-CFG (Schiff et al. 2024): p(x_s | x_t, c)^γ · p(x_s | x_t)^(1−γ), by a `ConditionalLM`."
     def __init__(self, strength=1.0): # γ; 1: the conditional network alone
@@ -309,20 +301,21 @@ class DCFG:
         return self
     def begin(self, controls): # one a row, or None
         "What of each control is left to guidance on token marginals, a list."
-        self.last = None                                 # x̂_0 of the conditional network
+        self.last = self.symbols = None # x̂_0 of the conditional network; what it reads
         return [joined([p for p in parts_of(c) if not symbols_of(p)]) for c in controls]
 
-# %% ../nbs/17g_discrete_guidance.ipynb #17a00042
+# %% ../nbs/17g_discrete_guidance.ipynb #17a0004b
 @patch
 def step(self: DCFG, q, x, t, s, mask, controls): # as in `DCBG.step`
     "p(x_s | x_t, c), like `q`."
-    with self.lm.given(self.lm.symbols_at(controls, x.shape[1])):
+    if self.symbols is None: self.symbols = self.lm.symbols_at(controls, x.shape[1])
+    with self.lm.given(self.symbols):
         logp, self.last = self.lm.predict(x, t, mask, self.last)
     given = self.lm.noise.step(x, logp.exp(), t, s)
     z = self.strength * given.log() + (1 - self.strength) * q.log()
     return z.masked_fill((q < 1e-20) | (given == 0), -torch.inf).softmax(-1)
 
-# %% ../nbs/17g_discrete_guidance.ipynb #17a00044
+# %% ../nbs/17g_discrete_guidance.ipynb #17a00051
 GUIDED_KINDS = {'token-semantic': partial(make_semantic, make=TokenClassifier),
                 'conditional': make_conditional}
 

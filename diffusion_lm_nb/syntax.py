@@ -4,7 +4,7 @@
 __all__ = ['SYNTAX_PRESETS', 'SYNTAX_KINDS', 'TASKS', 'SyntaxHead', 'TagDecoder', 'syntax_loss', 'SyntaxClassifier',
            'practice_marginals', 'frequent_labels', 'tag_numbers', 'make_syntax', 'syntax_classifier', 'tilt',
            'belongs_to', 'classifier_for', 'kept_once', 'Syntactic', 'PartsOfSpeech', 'SyntaxTree', 'SyntaxSpan',
-           'SyntaxOnLatents', 'split_task']
+           'syntax_log_probs', 'SyntaxOnLatents', 'split_task']
 
 # %% ../nbs/11b_syntax.ipynb #8e9f50ff
 import math
@@ -423,6 +423,18 @@ class SyntaxSpan(Syntactic):
         return float(all((self.first, self.last, l) in found for l in self.labels))
     def __repr__(self): return f'SyntaxSpan({self.first}, {self.last}, {self.label!r})'
 
+# %% ../nbs/11b_syntax.ipynb #f551f8e8
+def syntax_log_probs(wanted, # a row: the list of its constraints of syntax
+                     p, mask): # (batch, length, vocab) token marginals; (batch, length)
+    "log P of the constraints, summed over those of a row, `(batch,)`."
+    total = p.new_zeros(len(p))
+    pairs = [(row, c) for row, controls in enumerate(wanted) for c in controls]
+    for key in dict.fromkeys(c.batch_key for _, c in pairs):
+        mine = [c for _, c in pairs if c.batch_key == key]
+        rows = torch.tensor([row for row, c in pairs if c.batch_key == key], device=p.device)
+        total = total.index_add(0, rows, mine[0].log_probs(mine, p[rows], mask[rows]))
+    return total
+
 # %% ../nbs/11b_syntax.ipynb #a55fc04b
 class SyntaxOnLatents(nn.Module):
     "A `SyntaxClassifier` as `ClassifierGuidance` asks it: log p(control | x_t, t)."
@@ -439,14 +451,7 @@ class SyntaxOnLatents(nn.Module):
     def log_prob(self, x, t, mask, wanted): # as in `NoisyClassifier.log_prob`
         "log p(controls | x_t, t), summed over a row's controls, `(batch,)`."
         p = marginals_alone(x, t, self.E, self.schedule)
-        total = x.new_zeros(len(x))
-        pairs = [(row, c) for row, controls in enumerate(wanted) for c in controls]
-        for key in dict.fromkeys(c.batch_key for _, c in pairs):
-            mine = [c for _, c in pairs if c.batch_key == key]
-            rows = torch.tensor([row for row, c in pairs if c.batch_key == key], device=x.device)
-            value = mine[0].log_probs(mine, p[rows], mask[rows])
-            total = total.index_add(0, rows, value)
-        return total
+        return syntax_log_probs(wanted, p, mask)
 
 # %% ../nbs/11b_syntax.ipynb #3c758be6
 def split_task(task): # names joined by +

@@ -1,7 +1,6 @@
 "Chapter 17g: steps of tokens reweighted by a classifier, and by a network that reads the control."
-import subprocess, sys
+import os
 from dataclasses import replace
-from pathlib import Path
 import pytest, torch, torch.nn.functional as F
 from diffusion_lm_nb import (BadInput, DiffusionLM, Length, PartsOfSpeech, SemanticContent,
                              SyntaxSpan, SyntaxTree)
@@ -14,6 +13,7 @@ from diffusion_lm_nb.files import result_rows
 from diffusion_lm_nb.loss import Preset
 from diffusion_lm_nb.syntax import syntax_classifier
 from diffusion_lm_nb.training import fit
+from fresh import fresh
 
 FRENCH = SemanticContent('food', 'French')
 HOW = dict(steps=6, seed=3, n_words=9, solver='ancestral', batch_size=4)
@@ -134,6 +134,20 @@ def test_syntax_is_asked_of_the_controls_own_classifier(masked):
         phrase = guide.classifier.log_prob(m, t, mask, [[FRENCH], []])
     assert torch.allclose(found, syntax + phrase, atol=1e-4) and phrase[0] != 0
 
+def test_pads_do_not_count(lm):
+    x, t, mask = corrupted(lm)
+    mask, clf = torch.arange(10)[None].expand(3, -1) < 7, untrained(lm)
+    p = lm.noise.log_evidence(x, t).softmax(-1)
+    with torch.no_grad():
+        assert torch.allclose(clf.logits(p, t, mask), clf.logits(p[:, :7], t[:, :7], mask[:, :7]),
+                              atol=1e-5)
+
+def test_a_guide_is_used_again_for_another_control(conditional):
+    lm, guide = conditional[0], DCFG(2.)
+    other = SemanticContent('food', 'Chinese')
+    lm.sample(4, FRENCH, guide=guide, **HOW)
+    assert lm.sample(4, other, guide=guide, **HOW) == lm.sample(4, other, guide=DCFG(2.), **HOW)
+
 def test_symbols():
     assert symbols_of(FRENCH) == [(None, 'food: French')]
     assert symbols_of(PartsOfSpeech('DET NOUN')) == [(0, 'DET'), (1, 'NOUN')]
@@ -253,10 +267,10 @@ def test_a_model_of_vectors_learns_no_symbols():
         make_conditional(preset, load_corpus('grammar')[:9], 0)
 
 def test_a_preset_from_the_command(tmp_path):
-    ask = 'grammar-masked-given --steps 2 --batch-size 4 --device cpu --out'.split()
-    made = subprocess.run([Path(sys.executable).with_name('dlm-train'), *ask, tmp_path / 'm'],
-                          capture_output=True, text=True)
-    assert made.returncode == 0, made.stderr
+    args = 'grammar-masked-given --steps 2 --batch-size 4 --device cpu --out'.split()
+    env = os.environ | dict(OMP_NUM_THREADS='1')
+    code, out, err = fresh('diffusion_lm_nb.commands', 'dlm_train', [*args, tmp_path / 'm'], os.getcwd(), env, 120)
+    assert code == 0, err
     lm = DiffusionLM.from_pretrained(tmp_path / 'm')
     assert type(lm) is ConditionalLM and 'food: French' in lm.number
 
