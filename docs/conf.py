@@ -1,5 +1,5 @@
 "The book: the notebooks of nbs/ as they stand, read and never run. Built by `make book`; reads offline."
-import json, re, shutil
+import gzip, json, re, shutil
 from configparser import ConfigParser
 from pathlib import Path
 
@@ -77,6 +77,14 @@ def put_browser(app, error):
     if error is None and page.exists():
         shutil.copytree(page, Path(app.outdir)/'browser', dirs_exist_ok=True)
 
+def unpack_mathjax(app, error):
+    "MathJax is compressed in the repository, to save 1.6 MB; in the book it is not."
+    packed = Path(app.outdir)/'_static'/f'{mathjax_path}.gz'
+    if error is None and packed.exists():
+        packed.with_suffix('').write_bytes(gzip.decompress(packed.read_bytes()))
+        packed.unlink()
+
 def setup(app):
     app.connect('source-read', tidy)
     app.connect('build-finished', put_browser)
+    app.connect('build-finished', unpack_mathjax)

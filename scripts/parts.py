@@ -24,7 +24,8 @@ def rows_of(part):
 def put(part, rows):
     "Put the rows of a part into the table, in place of its old ones."
     old = [r for r in json.loads(TABLE.read_text()) if r['part'] != part] # read now: others write
-    write_atomic(TABLE, json.dumps(old + rows, ensure_ascii=False, indent=1) + '\n')
+    lines = [json.dumps(r, ensure_ascii=False) for r in old + rows] # a line each: a short file
+    write_atomic(TABLE, '[\n' + ',\n'.join(lines) + '\n]\n')
 
 def run_parts(parts, names, more=''): # {name: function}; what the user asked for; other uses
     "Run the parts of these names, or all; an unknown one is said in one line, exit code 2."

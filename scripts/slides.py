@@ -8,7 +8,7 @@ uses. Nothing is fetched. Figures are the outputs that are saved in the notebook
 A deck has a title, the sections with their figures and formulas, "What was learnt" and the
 exercises. Arrow keys turn the pages; printing gives one slide a page.
 """
-import argparse, base64, functools, html, json, re, shutil, struct, sys
+import argparse, base64, functools, gzip, html, json, re, shutil, struct, sys
 from pathlib import Path
 from markdown_it import MarkdownIt
 from mdit_py_plugins.dollarmath import dollarmath_plugin
@@ -338,6 +338,9 @@ def write_decks(out, names): # folder; numbers of chapters
         links.append(f'<li><a href="{path.stem}.html">{html.escape(title)}</a>, '
                      f'{len(parts)} slides')
     shutil.copytree(MATHJAX, out / 'mathjax', dirs_exist_ok=True)
+    packed = out / 'mathjax/tex-svg-full.js.gz'
+    write_atomic(packed.with_suffix(''), gzip.decompress(packed.read_bytes()))
+    packed.unlink()
     write_atomic(out / 'index.html', '<!doctype html>\n<html lang="en"><meta charset="utf-8">'
                  '<title>Slides</title>\n<h1>Slides</h1>\n<p>Arrow keys turn the pages.</p>\n<ul>\n'
                  + '\n'.join(links) + '\n</ul></html>\n')

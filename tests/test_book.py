@@ -44,6 +44,8 @@ def test_nothing_is_fetched_from_elsewhere(book):
         ), f'{p.name} fetches {m[0]}'
         if 'class="math' in text:
             assert 'mathjax/tex-svg-full.js' in text, f'{p.name} has formulas, and no MathJax'
+    assert (book / '_static/mathjax/tex-svg-full.js').read_bytes().startswith(b'(function(){')
+    assert not [*book.rglob('*.gz')]
 
 def test_flags_and_callouts_are_rendered(book):
     for p in pages(book):
