@@ -44,6 +44,7 @@ from .constrained_decoding import CtrlG, GridBeam, HMM
 from .constrained_decoding import HMM_KINDS, HMM_PRESETS
 from .discrete import DISCRETE_PRESETS
 from .discrete_guidance import GUIDED_KINDS, GUIDED_PRESETS
+from .classifier_free import GIVEN_KINDS, GIVEN_PRESETS
 from .distillation import DISTILLED_KINDS, DISTILLED_PRESETS
 from .infilling import ARWriter, ByModel, frequent_words, hidden_words, infill_by
 from .infilling import INFILL_KINDS, INFILL_METHODS, INFILL_PRESETS, LeftWriter
@@ -91,12 +92,13 @@ def plot_log(log, # rows of `fit`
 KINDS = (
     MODEL_KINDS | CONTROL_KINDS | SYNTAX_KINDS | READER_KINDS | LM_KINDS | BART_KINDS
     | BASELINE_KINDS | HMM_KINDS | INFILL_KINDS | DISTILLED_KINDS | GUIDED_KINDS
+    | GIVEN_KINDS
 )
 
 PRESETS = (
     MODEL_PRESETS | CONTROL_PRESETS | SYNTAX_PRESETS | ORACLE_PRESETS | LM_PRESETS
     | BART_PRESETS | BASELINE_PRESETS | HMM_PRESETS | INFILL_PRESETS | DISCRETE_PRESETS
-    | DISTILLED_PRESETS | GUIDED_PRESETS
+    | DISTILLED_PRESETS | GUIDED_PRESETS | GIVEN_PRESETS
 )
 
 # %% ../nbs/H_commands.ipynb #0047220a
@@ -124,9 +126,10 @@ def chosen_preset(name, lm, given): # of PRESETS; the model that a classifier is
     if name not in PRESETS: raise BadInput(f'no preset {name!r}; there are {", ".join(PRESETS)}')
     p = replace(PRESETS[name], **given)
     if not lm: return p
-    if 'lm' not in p.model:
-        raise BadInput(f'--lm names the model that a classifier is for; {name} trains none')
-    return replace(p, model=p.model | dict(lm=lm))
+    for key in ('lm', 'base'):
+        if key in p.model: return replace(p, model=p.model | {key: lm})
+    raise BadInput(f'--lm names the model that a classifier is for, or that is changed; {name} '
+                   'has none')
 
 # %% ../nbs/H_commands.ipynb #39dcac4f
 def compile_network(model):
@@ -211,7 +214,7 @@ def train(
     seed: int = 0, # of weights, order and noise
     device: str = None, # cpu, cuda; the best there is by default
     precision: str = None, # bf16, or no: float32; the preset's by default
-    lm: str = None, # for classifiers: the diffusion model that they steer, shipped name or folder
+    lm: str = None, # the diffusion model that is steered or changed, shipped name or folder
     compile: bool = False, # torch.compile the network: a slow start, then about a sixth faster
     accumulate: int = 1, # shares of a batch that are computed one after the other, to save memory
 ):

@@ -357,12 +357,14 @@ def class_of(cls: DiffusionLM, config): # dict of a config.json
     "The class that a saved model belongs to: `cls`, or that of its recipe."
     recipe = config.get('recipe', cls.recipe)
     if recipe == cls.recipe: return cls
-    if 'symbols' in config: # of a control
-        return import_module('diffusion_lm_nb.discrete_guidance').ConditionalLM
     if recipe in ('masked', 'uniform'):
+        if 'symbols' in config: # of a control
+            return import_module('diffusion_lm_nb.discrete_guidance').ConditionalLM
         return import_module('diffusion_lm_nb.discrete').DiscreteLM
     if recipe == 'distilled': return import_module('diffusion_lm_nb.distillation').DistilledLM
+    if recipe == 'conditional':
+        return import_module('diffusion_lm_nb.classifier_free').ConditionalDiffusionLM
     if recipe not in [*RECIPES]:
-        raise BadInput(f'no recipe {recipe!r}; there are tokens, paper, masked, uniform and'
-                       ' distilled')
+        raise BadInput(f'no recipe {recipe!r}; there are tokens, paper, masked, uniform,'
+                       ' distilled and conditional')
     return RECIPES[recipe]

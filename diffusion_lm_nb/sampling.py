@@ -6,6 +6,7 @@ __all__ = ['Request', 'token_posterior', 'time_grid', 'Step', 'load_model', 'mbr
 # %% ../nbs/07b_sampling.ipynb #97cef41d
 import math, re
 from dataclasses import dataclass, replace
+from functools import partial
 import torch, torch.nn.functional as F
 from fastcore.basics import patch
 from .files import BadInput
@@ -209,6 +210,7 @@ def sampling_loop(
     bias, solver = self.logit_bias(known), self.make_solver(solver, steered)
     controls = [r.control for r in requests]
     on_tokens = controls if guide is None else [guide.rest(c) for c in controls]
+    predict = partial(guide.predict, controls) if hasattr(guide, 'predict') else self.predict
     def noise():
         drawn = [torch.randn(length, self.dim, generator=r.gen) for r in requests]
         return torch.stack(drawn).to(self.device)
@@ -216,7 +218,7 @@ def sampling_loop(
     x, x̂0 = self.put_context(noise(), ts[0], known, given, noise), None
     for now, then in zip(ts, ts[1:]):
         t, s = self.times(now, given), self.times(then, given)
-        logp, x̂0 = self.predict(x, t, mask, x̂0)
+        logp, x̂0 = predict(x, t, mask, x̂0)
         if now == ts[0] and not x̂0.isfinite().all():
             raise BadInput('the network gives numbers that are not finite; its weights are damaged')
         if particles: x, logp, x̂0 = particles.resample(now, x, logp, x̂0, bias, mask)

@@ -1,8 +1,9 @@
 """Steers towards targets that the paper's authors released: one row a task and method, into results/authors.json.
 
-    DLM_DATA=... OMP_NUM_THREADS=1 python scripts/authors.py OUT [--particles K] [TASK ...]
+    DLM_DATA=... OMP_NUM_THREADS=1 python scripts/authors.py OUT [--particles K | --reads] [TASK ...]
 
-With --particles K drafts of each text compete (chapter 09c): a method of its own. OUT holds the texts; a task that was cut off goes on where it was. Each text is judged by our judge, by the labeller (who taught the
+With --particles K drafts of each text compete (chapter 09c), with --reads the model reads the control (`e2e-given`,
+chapter 17h): methods of their own. OUT holds the texts; a task that was cut off goes on where it was. Each text is judged by our judge, by the labeller (who taught the
 steering classifier) and, where it is installed, by spaCy. The rows of `their sentences` judge the sentences that people wrote, from which
 the authors read the targets. Success of the value in `semantic+pos` is without *yes* and *no*, which mean nothing as words.
 """
@@ -79,22 +80,25 @@ def keep(row):
     print({k: v for k, v in row.items() if k != 'command'}, flush=True)
 
 def main(out, *tasks):
-    folder, out, K = Path(os.environ['DLM_DATA']), Path(out), None
+    folder, out, K, model = Path(os.environ['DLM_DATA']), Path(out), None, 'e2e'
     if tasks[:1] == ('--particles',): K, tasks = int(tasks[1]), tasks[2:]
+    if tasks[:1] == ('--reads',): model, tasks = 'e2e-given', tasks[1:]
     method = f'diffusion, {K} particles' if K else 'diffusion'
-    option = f' --particles {K}' if K else ''
-    lm = DiffusionLM.from_pretrained('e2e')
+    if model != 'e2e': method = 'diffusion that reads'
+    option = f' --particles {K}' if K else ' --reads' if model != 'e2e' else ''
+    lm = DiffusionLM.from_pretrained(model)
     out.mkdir(parents=True, exist_ok=True)
     for task in tasks or TASKS:
         wanted = targets_of(task, folder / 'authors_targets')
         people = [their_words(row) for row, _ in wanted]
         done = write(lm, wanted, out / f'{task}.json', Particles(K) if K else None)
         made = [[t.split() for t in row['texts']] for row in done]
-        about = dict(model='e2e', seed=SEED, steps=50, hardware=hardware(), commit=commit(),
+        about = dict(model=model, seed=SEED, steps=50, hardware=hardware(), commit=commit(),
                      weights=weights(),
                      command='DLM_DATA=$DLM_DATA python scripts/authors.py runs/authors' + option)
         seconds = 50 * sum(row['seconds'] for row in done) / len(done)
         keep(row_of(task, method, wanted, made, people) | dict(seconds_per_50=seconds) | about)
+        if model != 'e2e': continue # their sentences have their row
         keep(row_of(task, 'their sentences', wanted, [[w] for w in people], people) | about)
 
 if __name__ == '__main__': main(*sys.argv[1:])
