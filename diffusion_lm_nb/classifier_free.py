@@ -8,6 +8,7 @@ import torch
 from torch import nn
 from fastcore.basics import patch
 from .files import BadInput
+from .checkpoints import check_between
 from .denoiser import DiffusionLM
 from .loss import Preset
 from .guidance import joined, parts_of
@@ -95,6 +96,7 @@ class CFG:
         strength=1.0, # γ; 1: the network that reads the control, alone
         marginals=True, # also condition the token marginals, and ask the controls' own guide
     ):
+        check_between(-100, 100, strength=strength)
         self.strength, self.marginals, self.own = strength, marginals, None
     def bind(self, lm): # `ConditionalDiffusionLM`
         "Use this model; BadInput if it reads no controls."

@@ -11,6 +11,7 @@ from torch import nn
 from fastcore.basics import patch
 from functools import partial
 from .files import BadInput
+from .checkpoints import check_between
 from .corpora import field_values
 from .data import SPECIALS, pad_batch
 from .denoiser import DiffusionLM
@@ -291,6 +292,7 @@ def make_conditional(preset, examples, seed): # `preset.model`: dict(lm=, tasks=
 class DCFG:
     "D-CFG (Schiff et al. 2024): p(x_s | x_t, c)^γ · p(x_s | x_t)^(1−γ), by a `ConditionalLM`."
     def __init__(self, strength=1.0): # γ; 1: the conditional network alone
+        check_between(-100, 100, strength=strength)
         self.strength = strength
     def bind(self, lm): # `ConditionalLM`
         "The guide itself, ready for use; BadInput if the model reads no controls."

@@ -201,6 +201,11 @@ def test_other_models_and_guides_say_so_in_one_line(base, lm):
     with pytest.raises(BadInput, match='symbols|trained with'):
         lm.symbols_at([SemanticContent('food', 'Martian')], 9)
 
+@pytest.mark.parametrize('kind', [CFG, DCFG])
+@pytest.mark.parametrize('wrong', ['a', None, float('nan'), float('inf')])
+def test_a_dial_is_a_finite_number(kind, wrong):
+    with pytest.raises(BadInput, match='strength is a number from -100 to 100'): kind(wrong)
+
 def test_what_cannot_be_trained_says_so(tmp_path):
     long = [replace(e, words=e.words * 9) for e in load_corpus('grammar')[:3]]
     with pytest.raises(BadInput, match='at most'): make_given(PRESET, long, 0)
