@@ -5,25 +5,19 @@ __all__ = ['GIVEN_KINDS', 'GIVEN_PRESETS', 'ConditionalDiffusionLM', 'make_given
 
 # %% ../nbs/17h_classifier_free.ipynb #17e00002
 import torch
-from torch import nn
 from fastcore.basics import patch
 from .files import BadInput
 from .checkpoints import check_between
 from .denoiser import DiffusionLM
 from .loss import Preset
 from .guidance import joined, parts_of
-from .language_models import example_batches
-from .fine_tuning import with_syntax
 from .distillation import base_model, LowRankLM
-from .discrete_guidance import all_symbols, ConditionalLM, REACH, symbols_of
+from .discrete_guidance import make_reader, REACH, ReadsControls, symbols_of
 
 # %% ../nbs/17h_classifier_free.ipynb #17e0000d
-class ConditionalDiffusionLM(LowRankLM):
+class ConditionalDiffusionLM(ReadsControls, LowRankLM):
     "A diffusion model over word vectors that can read a control; recipe `conditional`."
     recipe = 'conditional'
-    condition = None # of the batch, (batch, length, symbols); None: no control
-    given, symbols_at = ConditionalLM.given, ConditionalLM.symbols_at
-    forward, batch = ConditionalLM.forward, ConditionalLM.batch
     def __init__(
         self,
         words: list, # as in `DiffusionLM`, like all that follow up to `base`
@@ -40,9 +34,7 @@ class ConditionalDiffusionLM(LowRankLM):
                          schedule_args, recipe, self_cond, mask_pads, length_counts, share,
                          temperature, below, steered_share)
         self.change(base, rank)
-        self.symbols, self.number = symbols, {s: i for i, s in enumerate(symbols)}
-        self.symbol = nn.Parameter(torch.zeros(len(symbols), width))
-        self.bias = nn.Parameter(torch.zeros(len(symbols), len(words)))
+        self.add_symbols(symbols)
         self.own |= {'symbol', 'bias'}
 
 # %% ../nbs/17h_classifier_free.ipynb #17e0000f
@@ -62,17 +54,9 @@ def predict(self: ConditionalDiffusionLM, x, t, mask=None, self_cond=None): # as
 # %% ../nbs/17h_classifier_free.ipynb #17e00011
 def make_given(preset, examples, seed): # `preset.model`: dict(base=, rank=, tasks=)
     "A fresh `ConditionalDiffusionLM`, and its batches."
-    own, base = preset.model, base_model(preset.model['base'])
-    tasks = own['tasks'].split(',')
-    if {*tasks} & {'pos', 'tree', 'spans'}: examples = with_syntax(examples)
-    examples = [e for e in examples if 0 < len(e.words) <= base.length - 2]
-    if not examples: raise BadInput(f'no text of at most {base.length - 2} words to train on')
-    config = base._hub_mixin_config | dict(recipe='conditional', dropout=0.)
-    config = {k: v for k, v in config.items() if k != 'vocabulary'}
-    lm = ConditionalDiffusionLM(**config, base=own['base'], rank=own['rank'],
-                                symbols=all_symbols(examples, tasks))
-    texts = example_batches(preset, examples, lm.vocab, seed)
-    return lm, lambda step: lm.batch(*texts(step), tasks)
+    own = {k: preset.model[k] for k in ('base', 'rank')} | dict(recipe='conditional', dropout=0.)
+    def make(**config): return ConditionalDiffusionLM(**config | own)
+    return make_reader(preset, examples, seed, base_model(own['base']), make)
 
 # %% ../nbs/17h_classifier_free.ipynb #17e00013
 GIVEN_KINDS = dict(given=make_given)
