@@ -632,6 +632,8 @@ d = { 'settings': {'branch': 'main', 'doc_baseurl': '/', 'doc_host': '', 'git_ur
                                                                                                 'diffusion_lm_nb/checks/particles.py'),
                                                   'diffusion_lm_nb.checks.particles._drafts': ( 'solutions/particles.html#_drafts',
                                                                                                 'diffusion_lm_nb/checks/particles.py'),
+                                                  'diffusion_lm_nb.checks.particles._often': ( 'solutions/particles.html#_often',
+                                                                                               'diffusion_lm_nb/checks/particles.py'),
                                                   'diffusion_lm_nb.checks.particles.check_09c_1': ( 'solutions/particles.html#check_09c_1',
                                                                                                     'diffusion_lm_nb/checks/particles.py'),
                                                   'diffusion_lm_nb.checks.particles.check_09c_2': ( 'solutions/particles.html#check_09c_2',

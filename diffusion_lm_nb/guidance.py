@@ -119,7 +119,8 @@ def condition(
         l = logp.detach().clone().clamp(min=-1e4).requires_grad_()
         total = check_log_prob(log_prob(l), who, len(l)).sum()
         g, = torch.autograd.grad(total + 0 * l.sum(), l) # it need not depend on every word
-    p, g = logp.detach().exp(), g.nan_to_num(0, 0, 0)
+    p = logp.detach().clamp(min=-87).exp() * (logp > -87) # exp is slow where it underflows
+    g = g.nan_to_num(0, 0, 0)
     q = (p + strength * (g - p * g.sum(-1, keepdim=True))).clamp(min=0) * (logp > -math.inf)
     total = q.sum(-1, keepdim=True)
     return torch.where(total > 0, q / total, p)

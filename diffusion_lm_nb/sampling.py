@@ -120,7 +120,8 @@ def token_posterior(controls, # one a row, or None
                     mask, # (batch, length) or None
                     strength): # 1: Bayes' rule
     "p(w | x_t, c), `(batch, length, vocab)`: the token marginals given the control of each row."
-    p, rows_of = logp.exp(), {}
+    p = logp.clamp(min=-87).exp() * (logp > -87) # exp is slow where it underflows
+    rows_of = {}
     for row, c in enumerate(controls):
         if c is not None: rows_of.setdefault(c.batch_key, []).append(row)
     for rows in rows_of.values():

@@ -47,3 +47,9 @@ def wheel(tmp_path_factory):
     python('-m', 'pip', 'wheel', '-q', '--no-deps', '--no-index', '--no-build-isolation', '-w', tmp,
            next(tmp.glob('*.tar.gz')))
     return next(tmp.glob('*.whl'))
+
+@pytest.fixture(scope='session')
+def fits(tmp_path_factory):
+    "A folder that all workers of this session share, for the training runs of notebooks (fits.py)."
+    own = tmp_path_factory.getbasetemp()
+    return str((own.parent if 'PYTEST_XDIST_WORKER' in os.environ else own)/'fits')

@@ -13,6 +13,7 @@ def _child(module, name, args, folder, env, out, err): # in the copy
     os.environ.update(env)
     sys.path[:0] = [p for p in env.get('PYTHONPATH', '').split(os.pathsep) if p]
     sys.argv = [name, *args]
+    if 'DLM_FITS' in env: importlib.import_module('fits').remember(env['DLM_FITS'])
     try: code = getattr(importlib.import_module(module), name)()
     finally:
         for stream in (sys.stdout, sys.stderr):
@@ -41,7 +42,7 @@ def fresh(module, name, args, folder, env, timeout): # -> exit code, stdout, std
     return process.exitcode, *said
 
 def fresh_run(notebook, folder, env, timeout=400): # a path in the folder -> exit code, output
-    "What `nbdev-test --save` does with a notebook."
+    "What `nbdev-test --save` does with a notebook; DLM_FITS in env: see fits.py."
     code, out, err = fresh('nbdev.test', 'nbdev_test', ['--save', notebook], folder, env, timeout)
     return code, out + err
 

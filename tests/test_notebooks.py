@@ -59,7 +59,7 @@ def alike(a, b): # equal words; numbers within 2 %, or within 2 of the last digi
     return True
 
 @each
-def test_runs(notebook, tmp_path):
+def test_runs(notebook, tmp_path, fits):
     "A fresh run ends well, and prints what is saved; cells marked `#| varies` print times and the like."
     for name in ('pyproject.toml', 'settings.ini'): shutil.copy(repo/name, tmp_path)
     (tmp_path/'tests').symlink_to(repo/'tests')
@@ -69,6 +69,7 @@ def test_runs(notebook, tmp_path):
     env = {k: v for k, v in os.environ.items() if k != 'DLM_DATA'}
     home = str(tmp_path/'hub')
     env |= dict(OMP_NUM_THREADS='1', HF_HUB_OFFLINE='1', HF_HOME=home, PYTHONPATH=str(repo))
+    env['DLM_FITS'] = fits
     done, said = fresh_run(notebook, tmp_path, env)
     assert done == 0 and 'Success.' in said, f'{done}: {said[-4000:]}'
     kept = json.loads((repo/'tests/golden.json').read_text())['machine']

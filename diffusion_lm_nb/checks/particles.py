@@ -14,7 +14,7 @@ from .guidance import _Says, _forty, _outcome
 # %% ../../nbs/solutions/09c_particles.ipynb #cac2fa92
 def _drafts(particles, guidance): # `Particles`; strength of guidance on token marginals
     "Share satisfying *pub*, share outside the forty, total variation, of 100 texts."
-    run = dict(n=100, steps=40, n_words=10, batch_size=200, solver='ancestral')
+    run = dict(n=100, steps=20, n_words=10, batch_size=200, solver='ancestral')
     control = _Says('pub')
     written = _forty()[0].sample(control=control, guidance=guidance, particles=particles, **run)
     return _outcome(written, control)
@@ -43,13 +43,17 @@ def check_09c_1(success, drafts_needed): # functions of p and K; of p and the wa
         assert reached >= wanted, f'p = {p}: {K} drafts reach {reached:.3f}, less than {wanted}'
         assert less < wanted, f'p = {p}: {K - 1} drafts reach {less:.3f} already'
 
+# %% ../../nbs/solutions/09c_particles.ipynb #c87af566
+@cache
+def _often(kind): # a class of drafts -> share of 100 texts that are none of the forty
+    "Four guided drafts of this kind, resampled twelve times."
+    return _drafts(kind(4, [round(.95 - .05 * k, 2) for k in range(12)], 'drawn'), 1.)[1]
+
 # %% ../../nbs/solutions/09c_particles.ipynb #6ae1e3af
 @exercise('09c.2')
 def check_09c_2(predicted, AfterGuidance): # share of texts; class of drafts
     "Are so many texts none of the forty, if the weights come from after guidance?"
-    often = [round(.95 - .05 * k, 2) for k in range(12)]
-    before = _drafts(Particles(4, often, 'drawn'), 1.)[1]
-    after = _drafts(AfterGuidance(4, often, 'drawn'), 1.)[1]
+    before, after = _often(Particles), _often(AfterGuidance)
     assert after > before + .3, (
         f'{after:.2f} of the texts are none of the forty, and {before:.2f} with weights from'
         ' before guidance: these weights still tell good drafts from bad ones')

@@ -1,0 +1,56 @@
+"""A training run that several notebooks make alike is made once in a test session.
+
+Chapters 14 to 15b and their solutions train the same small base model, among others, since each of
+them shall run alone. `fit` on a CPU depends on nothing but the model, the batches and the preset,
+so the first notebook's result serves the others. It is kept for one session: each starts anew.
+"""
+import hashlib, os
+from functools import wraps
+from pathlib import Path
+import torch
+from diffusion_lm_nb import training
+
+def leaves(x): # any nest of lists, tuples and dicts -> what stands in it
+    if isinstance(x, dict): x = [v for item in sorted(x.items()) for v in item]
+    if isinstance(x, (list, tuple)):
+        for v in x: yield from leaves(v)
+    else: yield x
+
+def written(x): # -> bytes that differ when x does
+    if isinstance(x, torch.Generator): x = x.get_state()
+    if not torch.is_tensor(x): return repr(x).encode()
+    head = f'{x.dtype} {tuple(x.shape)}'.encode()
+    return head + x.detach().contiguous().view(-1).view(torch.uint8).numpy().tobytes()
+
+def from_package(model): # is every method of its class the package's, not one of the notebook?
+    methods = [v for v in vars(type(model)).values() if callable(v)]
+    return all(v.__module__.startswith('diffusion_lm_nb.') for v in [type(model), *methods])
+
+def key(model, batch_at, preset): # -> a name that differs when anything does that `fit` reads
+    batches = [batch_at(step) for step in {0, 1, preset.steps // 2, preset.steps - 1}]
+    parts = type(model).__qualname__, vars(preset), model.state_dict(), batches, torch.get_rng_state()
+    digest = hashlib.sha256()
+    for leaf in leaves(parts): digest.update(written(leaf))
+    return digest.hexdigest()
+
+def remember(folder): # of this session
+    "Let `diffusion_lm_nb.training.fit` keep its results there, and take them from there."
+    fit, folder = training.fit, Path(folder)
+    folder.mkdir(exist_ok=True)
+    @wraps(fit)
+    def kept(model, batch_at, preset, **more):
+        if more != dict(device='cpu', quiet=True) or not from_package(model):
+            return fit(model, batch_at, preset, **more)
+        path = folder / key(model, batch_at, preset)
+        if not path.exists():
+            log = fit(model, batch_at, preset, **more)
+            beside = path.with_suffix(f'.{os.getpid()}')
+            torch.save((model.state_dict(), log, torch.get_rng_state()), beside)
+            beside.rename(path)
+            return log
+        weights, log, state = torch.load(path, weights_only=False)
+        model.load_state_dict(weights)
+        model.eval()
+        torch.set_rng_state(state)
+        return log
+    training.fit = kept
