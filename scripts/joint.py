@@ -6,8 +6,10 @@ Each part has 16 targets, made from texts of the grammar (seed 55), and 16 texts
 words of a text of at least twelve words are hidden, from the fourth on. *joint*: all tags of a text
 of at most fourteen words that names a food, and this food. p(w | c) of a target is computed by an
 automaton over the grammar, so texts of a sampler can be compared with draws from the truth. A target
-counts if the entropy of p(w | c) is at least one nat: something is left to choose. The samplers are ancestral, 50 steps, with controls on token marginals alone: the three trained models of
-the grammar, the masked one with its most certain words first, and the three perfect denoisers.
+counts if the entropy of p(w | c) is at least one nat: something is left to choose. The samplers are
+ancestral, 50 steps, with controls on token marginals alone: the three trained models of the grammar,
+and the three perfect denoisers. Two more: the Gaussian model with its default sampler, which cools,
+and the masked model with its most certain words first.
 Texts are kept in runs/joint and not made twice.
 """
 import sys
@@ -60,6 +62,7 @@ def targets(part): # -> list of (control, `ConditionedGrammar`)
 def samplers(): # -> {name: (model, solver)}
     trained = {k: DiffusionLM.from_pretrained(NAMES[k]) for k in KINDS}
     out = {(k, 'trained'): (lm, 'ancestral') for k, lm in trained.items()}
+    out['gaussian, default', 'trained'] = trained['gaussian'], 'renoise'
     out['masked, certain first', 'trained'] = trained['masked'], InOrder(True)
     return out | {(k, 'perfect'): (perfect_of(k, BASE), 'ancestral') for k in KINDS}
 
@@ -78,14 +81,16 @@ def scores(texts, known): # a list of texts for each target; as of `targets`
     right = [[accepted(truth, w) for w in ws] for ws, (_, truth) in zip(words, known)]
     gaps = [[truth.log_p - GRAMMAR.log_prob(w) - truth.entropy() for w, ok in zip(ws, oks) if ok]
             for ws, oks, (_, truth) in zip(words, right, known)]
-    flat = torch.tensor(sum(gaps, []))
+    flat = torch.tensor(sum(gaps, []), dtype=torch.double)
+    enough, error = len(flat) > 19, (flat.std() / max(1, len(flat)) ** .5).item()
+    gap = (flat.mean().item(), error) if enough else (None, None)
     share = torch.tensor(right).double().mean(1)
     value, interval = paired(lambda i: share[i].mean().item(), len(share))
     draws = [[e.words for _, truth in known for e in truth.sample(EACH, 200 + k)] for k in range(5)]
     apart = [told_apart(sum(words, []), d) for d in draws]
     return dict(in_language=value, interval=interval, by_target=share.tolist(),
-                gap=flat.mean().item(), gap_error=(flat.std() / len(flat) ** .5).item(),
-                told_apart=sum(apart) / 5, told_range=[min(apart), max(apart)],
+                gap=gap[0], gap_error=gap[1], told_apart=sum(apart) / 5,
+                told_range=[min(apart), max(apart)],
                 different=sum(len({*ts}) for ts in texts) / (TARGETS * EACH))
 
 def write(lm, solver, control): # -> 16 texts

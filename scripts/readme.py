@@ -117,6 +117,17 @@ def by_seed():
     return table(['', 'success, seed 0', 'seed 1', 'seed 2', 'perplexity ÷ people’s, seed 0',
                   'seed 1', 'seed 2', 'a word twice in a row, % of texts'], lines)
 
+def rare_values():
+    "The ten values that the fewest training texts say, and all of them together."
+    def line(r):
+        low, high = r['ratio_interval']
+        met = '–'.join(pct(v, 0) for v in r['interval'])
+        return [r['value'], f'{r["training_texts"]:,}' if 'training_texts' in r else '',
+                str(r['texts']), f'{pct(r["success"])} ({met})',
+                f'{r["ratio"]:.2f} ({low:.2f}–{high:.2f})']
+    return table(['value', 'training texts that say it', 'texts', 'success, %',
+                  'perplexity ÷ that of people’s sentences'], [*map(line, rows('rare'))])
+
 def row_of_task(run, task):
     "Our way's row of a task among the rows of a run; of free texts, that without a control."
     method = 'unguided' if task == 'free' else 'diffusion'
