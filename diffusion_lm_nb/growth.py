@@ -2,7 +2,7 @@
 
 # %% auto #0
 __all__ = ['T_95', 'training_flops', 'log_points', 'power_law', 'loss_at', 'compute_for', 'resampled_lines', 'slope_interval',
-           'student_interval', 'growth_curves']
+           'student_interval', 'growth_curves', 'frontier', 'frontier_compute']
 
 # %% ../nbs/17f_growth.ipynb #9f4b60b8
 import math, torch
@@ -129,3 +129,20 @@ def growth_curves(rows, # of results/further.json, part growth
                 found[kind, w, l, seed]['std_error']) for w, l, seed in cells]
         out[kind] = tuple(torch.tensor(own, dtype=torch.float64).T)
     return out
+
+# %% ../nbs/17f_growth.ipynb #d2a27280
+def frontier(rows): # of one kind, with `flops` and `bound` -> rows, by compute
+    "The runs that no run of less compute beats."
+    best = []
+    for r in sorted(rows, key=lambda r: r['flops']):
+        if not best or r['bound'] < best[-1]['bound']: best.append(r)
+    return best
+
+# %% ../nbs/17f_growth.ipynb #eb92a933
+def frontier_compute(value, front): # nats; rows of `frontier` -> FLOPs, or None out of its range
+    "Compute at which a frontier has this value; between two runs a line on logarithmic axes."
+    if len(front) > 1 and value == front[0]['bound']: return float(front[0]['flops'])
+    for a, b in zip(front, front[1:]):
+        if b['bound'] <= value < a['bound']:
+            share = math.log(a['bound'] / value) / math.log(a['bound'] / b['bound'])
+            return a['flops'] * (b['flops'] / a['flops']) ** share

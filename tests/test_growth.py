@@ -11,8 +11,8 @@ import parts
 from diffusion_lm_nb import BadInput
 from diffusion_lm_nb.corpora import load_corpus
 from diffusion_lm_nb.growth import (
-    compute_for, growth_curves, loss_at, power_law, resampled_lines, slope_interval,
-    student_interval, training_flops)
+    compute_for, frontier, frontier_compute, growth_curves, loss_at, power_law, resampled_lines,
+    slope_interval, student_interval, training_flops)
 from diffusion_lm_nb.training import make_ar, make_diffusion
 
 KINDS = 'gaussian', 'masked', 'ar'
@@ -144,3 +144,15 @@ def test_the_script(tmp_path, monkeypatch):
     small, large = (vars(script.preset_of('e2e', 'masked', s)) for s in (script.SIZES[0], script.SIZES[-1]))
     assert {k for k in small if small[k] != large[k]} == {'model'}
     assert {k for k in small['model'] if small['model'][k] != large['model'][k]} == {'width', 'layers'}
+
+def test_the_frontier_holds_what_no_cheaper_run_beats():
+    runs = [dict(flops=f, bound=b) for f, b in ((4, 2.), (1, 3.), (2, 3.5), (3, 2.), (8, 1.5))]
+    assert [(r['flops'], r['bound']) for r in frontier(runs)] == [(1, 3.), (3, 2.), (8, 1.5)]
+    assert frontier([]) == []
+
+def test_compute_for_a_value_lies_on_the_line_between_two_runs():
+    front = [dict(flops=C, bound=2 * C ** -.2) for C in (1e3, 1e4, 1e6)]
+    for C in (1e3, 3e3, 1e4, 5e5, 1e6):
+        assert frontier_compute(2 * C ** -.2, front) == pytest.approx(C)
+    for C in (9e2, 2e6): assert frontier_compute(2 * C ** -.2, front) is None
+    assert frontier_compute(1., front[:1]) is None and frontier_compute(1., []) is None
