@@ -82,8 +82,8 @@ def scores(texts, known): # a list of texts for each target; as of `targets`
     gaps = [[truth.log_p - GRAMMAR.log_prob(w) - truth.entropy() for w, ok in zip(ws, oks) if ok]
             for ws, oks, (_, truth) in zip(words, right, known)]
     flat = torch.tensor(sum(gaps, []), dtype=torch.double)
-    enough, error = len(flat) > 19, (flat.std() / max(1, len(flat)) ** .5).item()
-    gap = (flat.mean().item(), error) if enough else (None, None)
+    gap = None, None                                         # of too few texts
+    if len(flat) > 19: gap = flat.mean().item(), (flat.std() / len(flat) ** .5).item()
     share = torch.tensor(right).double().mean(1)
     value, interval = paired(lambda i: share[i].mean().item(), len(share))
     draws = [[e.words for _, truth in known for e in truth.sample(EACH, 200 + k)] for k in range(5)]
