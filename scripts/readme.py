@@ -125,6 +125,7 @@ def rare_values():
         return [r['value'], f'{r["training_texts"]:,}' if 'training_texts' in r else '',
                 str(r['texts']), f'{pct(r["success"])} ({met})',
                 f'{r["ratio"]:.2f} ({low:.2f}–{high:.2f})']
+    assert all(r['success'] == 1 and r['ratio_interval'][0] <= 1 for r in rows('rare')) # so the text
     return table(['value', 'training texts that say it', 'texts', 'success, %',
                   'perplexity ÷ that of people’s sentences'], [*map(line, rows('rare'))])
 

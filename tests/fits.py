@@ -1,8 +1,9 @@
 """A training run that several notebooks make alike is made once in a test session.
 
-Chapters 14 to 15b and their solutions train the same small base model, among others, since each of
-them shall run alone. `fit` on a CPU depends on nothing but the model, the batches and the preset,
-so the first notebook's result serves the others. It is kept for one session: each starts anew.
+Chapters 14 to 15b and their solutions train the same small base model, since each of them shall run
+alone. What `fit` does on a CPU is decided by the model, the batches, the preset and the state of
+PyTorch's generator, so the first notebook's result serves the others. Results are kept for one test
+session; every session starts with none.
 """
 import hashlib, os
 from functools import wraps
@@ -26,7 +27,7 @@ def from_package(model): # is every method of its class the package's, not one o
     methods = [v for v in vars(type(model)).values() if callable(v)]
     return all(v.__module__.startswith('diffusion_lm_nb.') for v in [type(model), *methods])
 
-def key(model, batch_at, preset): # -> a name that differs when anything does that `fit` reads
+def key(model, batch_at, preset): # -> a name of the model, its recipe, and four batches of it
     batches = [batch_at(step) for step in {0, 1, preset.steps // 2, preset.steps - 1}]
     parts = type(model).__qualname__, vars(preset), model.state_dict(), batches, torch.get_rng_state()
     digest = hashlib.sha256()
