@@ -39,9 +39,9 @@ def remember(folder): # of this session
     fit, folder = training.fit, Path(folder)
     folder.mkdir(exist_ok=True)
     @wraps(fit)
-    def kept(model, batch_at, preset, **more):
-        if more != dict(device='cpu', quiet=True) or not from_package(model):
-            return fit(model, batch_at, preset, **more)
+    def kept(model, batch_at, preset, *args, **more):
+        if args or more != dict(device='cpu', quiet=True) or not from_package(model):
+            return fit(model, batch_at, preset, *args, **more)
         path = folder / key(model, batch_at, preset)
         if not path.exists():
             log = fit(model, batch_at, preset, **more)

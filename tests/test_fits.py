@@ -47,3 +47,10 @@ def test_a_model_of_a_notebook_is_trained_each_time(fit):
         own = Own(model.vocab.words, **SMALL.model)
         fit[0](own, batch_at, SMALL, device='cpu', quiet=True)
     assert len(fit[1]) == 2
+
+def test_a_run_with_a_folder_is_made_each_time(fit, tmp_path):
+    for where in ('a', 'b'):
+        model, batch_at = made()
+        fit[0](model, batch_at, SMALL, tmp_path/where, device='cpu', quiet=True)
+        assert (tmp_path/where/'checkpoint.safetensors').exists()
+    assert len(fit[1]) == 2
