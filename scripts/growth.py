@@ -102,7 +102,8 @@ def main():
                           f' {row["training_seconds"]:.0f} s', flush=True)
     if o.table:
         for r in sorted(rows_of('growth'), key=key):
-            print(f'{r["corpus"]:4}{r["method"]:9}{r["width"]:4} × {r["layers"]} seed {r["seed"]}'
+            print(f'{r["corpus"]:4}{r["method"]:9}{r["width"]:4} × {r["layers"]}'
+                  f'{r["steps"]:7,} steps seed {r["seed"]}'
                   f'{r["parameters"] / 1e6:7.2f}M{r["flops"]:10.2e}{r["bound"]:7.3f}'
                   f' ± {r["std_error"]:.3f}')
 
