@@ -141,8 +141,7 @@ def frontier(rows): # of one kind, with `flops` and `bound` -> rows, by compute
 # %% ../nbs/17f_growth.ipynb #eb92a933
 def frontier_compute(value, front): # nats; rows of `frontier` -> FLOPs, or None out of its range
     "Compute at which a frontier has this value; between two runs a line on logarithmic axes."
-    if len(front) > 1 and value == front[0]['bound']: return float(front[0]['flops'])
     for a, b in zip(front, front[1:]):
-        if b['bound'] <= value < a['bound']:
+        if b['bound'] <= value <= a['bound']:
             share = math.log(a['bound'] / value) / math.log(a['bound'] / b['bound'])
             return a['flops'] * (b['flops'] / a['flops']) ** share

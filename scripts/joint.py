@@ -12,7 +12,7 @@ and the three perfect denoisers. Two more: the Gaussian model with its default s
 and the masked model with its most certain words first.
 Texts are kept in runs/joint and not made twice.
 """
-import sys
+import math, sys
 from functools import partial
 from itertools import islice
 from pathlib import Path
@@ -79,7 +79,7 @@ def scores(texts, known): # a list of texts for each target; as of `targets`
     "Right texts, mean of −log p(w | c) less the entropy, and how well draws are told apart."
     words = [[t.split() for t in ts] for ts in texts]
     right = [[accepted(truth, w) for w in ws] for ws, (_, truth) in zip(words, known)]
-    gaps = [[truth.log_p - GRAMMAR.log_prob(w) - truth.entropy() for w, ok in zip(ws, oks) if ok]
+    gaps = [[math.log(truth.p) - GRAMMAR.log_prob(w) - truth.entropy() for w, ok in zip(ws, oks) if ok]
             for ws, oks, (_, truth) in zip(words, right, known)]
     flat = torch.tensor(sum(gaps, []), dtype=torch.double)
     gap = None, None                                         # of too few texts
@@ -99,7 +99,6 @@ def write(lm, solver, control): # -> 16 texts
 def measured(part):
     "The rows of a part, into the table."
     known, rows = targets(part), []
-    for _, truth in known: truth.log_p = torch.tensor(truth.p).log().item()
     note = dict(part=f'{part}-grammar', n_targets=TARGETS, n_samples=EACH, steps=50,
                 entropy=[truth.entropy() for _, truth in known], hardware=hardware(),
                 commit=commit(), command=f'python scripts/joint.py {part}')

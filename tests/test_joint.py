@@ -56,7 +56,6 @@ def test_food_and_tags_are_both_asked_for():
 
 def test_scores_tell_draws_from_others():
     known = joint.targets('gaps')
-    for _, truth in known: truth.log_p = math.log(truth.p)
     def texts(change): return [[change(' '.join(e.words)) for e in truth.sample(joint.EACH, 9)]
                                for _, truth in known]
     good, bad = (joint.scores(texts(f), known) for f in (lambda t: t, lambda t: t + ' pub'))
