@@ -196,3 +196,10 @@ def test_steps_of_a_cost_grid_cost_the_same(schedule):
     halves = torch.stack([(grid[:-1] + grid[1:]) / 2, grid[1:]], 1).flatten()
     finer = step_excess(torch.cat([grid[:1], halves]), errors, schedule)
     assert finer[:-6].sum() < .6 * excess.sum() # twice as many steps, about half the excess
+
+def test_a_row_without_control_keeps_its_probabilities():
+    "Also the small ones; what is below 1e-37 is 0, and −inf as well."
+    from diffusion_lm_nb.sampling import token_posterior
+    logp = torch.tensor([[[-.01, -5., -20., -60., -86., -95., -690., -torch.inf]]])
+    p = token_posterior([None], logp, None, 1.)
+    assert torch.equal(p[..., :5], logp[..., :5].exp()) and not p[..., 5:].any()
