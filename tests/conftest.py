@@ -1,6 +1,7 @@
 import os, shutil, subprocess, sys
 from pathlib import Path
 os.environ.setdefault('OMP_NUM_THREADS', '1')
+os.environ.setdefault('HF_HUB_OFFLINE', '1') # where no corpus is, nobody waits half a minute for one
 import pytest, torch
 
 torch.set_num_threads(1)

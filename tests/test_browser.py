@@ -512,6 +512,7 @@ WRITE_ALL = '''
 def test_texts_in_the_browser_are_the_packages(built, name, tmp_path, capsys):
     "The same noise here and there: free texts, given lengths, gaps, phrases, and two of them."
     lm = DiffusionLM.from_pretrained(name).float().eval()
+    steps = min(lm.steps, 16)
     wanted = [(None, None)] * 3 + [(None, n) for n in (6, 18, 40)]
     wanted += [(Infill.parse(t), None) for t in (GAPS[0], GAPS[1], GAPS[3])]
     wanted += [(SemanticContent(*PHRASES[k]), None) for k in (0, 2, 3)]
@@ -519,9 +520,9 @@ def test_texts_in_the_browser_are_the_packages(built, name, tmp_path, capsys):
     wanted += [(SemanticContent('food', 'French') & Infill.parse(GAPS[2]), None)]
     tasks, files, expected = [], {}, []
     for k, (control, n) in enumerate(wanted):
-        expected += lm.sample(1, control, seed=11, first=k, n_words=n, batch_size=1)
-        request, noise = task(lm, control, n, 11, k, lm.steps)
-        tasks.append(dict(request=request, steps=lm.steps, model=name))
+        expected += lm.sample(1, control, steps, seed=11, first=k, n_words=n, batch_size=1)
+        request, noise = task(lm, control, n, 11, k, steps)
+        tasks.append(dict(request=request, steps=steps, model=name))
         files[f'/noise/{k}'] = noise.numpy().tobytes()
     files['/tasks.json'] = json.dumps(tasks).encode()
     out = drive(built[0], WRITE_ALL, tmp_path, files)

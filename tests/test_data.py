@@ -9,6 +9,7 @@ from collections import Counter
 from pathlib import Path
 
 import pytest
+from fresh import fresh_script
 
 from diffusion_lm_nb.files import BadInput, atomic_path, write_atomic
 from diffusion_lm_nb.grammar import Example, FIELDS, Grammar, RESTAURANT, canonical_field
@@ -277,13 +278,8 @@ def test_tokeniser_follows_the_tokenised_corpus(split, file, n):
     )
     assert len(theirs) == len(ours) == n
     equal = sum(a.words == b.words for a, b in zip(theirs, ours)) / n
-    together = (
-        sum(
-            tokenise(detokenise(e.words), 'test' if split == 'test' else 'train') == e.words
-            for e in theirs
-        )
-        / n
-    )
+    some, rules = theirs[::4], 'test' if split == 'test' else 'train'
+    together = sum(tokenise(detokenise(e.words), rules) == e.words for e in some) / len(some)
     print(f'{split}: {equal:.2%} of the lines come out equal, {together:.2%} after detokenise')
     assert equal > 0.998 and together > 0.998 - 1e-3
     assert all(a.mr == b.mr for a, b in zip(theirs, ours))
@@ -453,7 +449,8 @@ def test_folder_and_missing_file(tmp_path):
     'name',
     ['grammar', pytest.param('e2e', marks=needs_corpus), pytest.param('roc', marks=needs_corpus)],
 )
-def test_pack_round_trip(tmp_path, name):
+def test_pack_round_trip(tmp_path, monkeypatch, name):
+    if name == 'roc': monkeypatch.setitem(CORPORA, name, ('valid',)) # train is large
     path = tmp_path / 'c.safetensors'
     counts = pack_corpus(name, path)
     back = unpack_corpus(path)
@@ -515,18 +512,10 @@ def test_a_link_stays_a_link(tmp_path):
     assert (tmp_path/'link').is_symlink() and (tmp_path/'target').read_text() == 'new'
 
 
-def dlm_pack(*args, cwd): # as the script that pip writes
+def dlm_pack(*args, cwd): # as the script that pip writes -> exit code, stdout, stderr
     (cwd / 'dlm-pack').write_text(
-        'import sys\nfrom diffusion_lm_nb.commands import dlm_pack\nif __name__ == "__main__":'
-        ' sys.exit(dlm_pack())\n'
-    )
-    return subprocess.run(
-        [sys.executable, 'dlm-pack', *args],
-        cwd=cwd,
-        capture_output=True,
-        text=True,
-        env=os.environ | {'PYTHONPATH': str(Path(__file__).parents[1])},
-    )
+        'import sys\nfrom diffusion_lm_nb.commands import dlm_pack\nsys.exit(dlm_pack())\n')
+    return fresh_script(cwd / 'dlm-pack', args, cwd, os.environ, 120)
 
 def test_a_labelled_corpus_is_packed_with_its_trees(tmp_path, monkeypatch):
     from diffusion_lm_nb import commands
@@ -547,16 +536,11 @@ def test_a_labelled_corpus_is_packed_with_its_trees(tmp_path, monkeypatch):
 def test_dlm_pack(tmp_path):
     (tmp_path / 'a.txt').write_text('Luna is closed.\n')
     done = dlm_pack('a.txt', '--out', 'b.safetensors', cwd=tmp_path)
-    assert done.returncode == 0 and done.stdout == 'b.safetensors: 1 train\n' and not done.stderr
+    assert done == (0, 'b.safetensors: 1 train\n', '')
     assert load_corpus(tmp_path / 'b.safetensors') == load_corpus(tmp_path / 'a.txt')
     for bad in (['none.txt'], ['a.txt', '--out', 'b.bin']):
-        done = dlm_pack(*bad, cwd=tmp_path)
-        assert (
-            done.returncode == 2
-            and done.stderr.count('\n') == 1
-            and done.stderr.startswith('dlm-pack: ')
-            and not done.stdout
-        )
+        code, out, err = dlm_pack(*bad, cwd=tmp_path)
+        assert code == 2 and not out and err.startswith('dlm-pack: ') and err.count('\n') == 1
 
 
 # --- Kneser-Ney --------------------------------------------------------------

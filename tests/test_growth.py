@@ -1,8 +1,9 @@
 "Chapter 17f: compute is counted as by hand, and lines are fitted as on paper."
-import json, math, subprocess, sys
+import json, math, os, sys
 from dataclasses import replace
 from pathlib import Path
 import pytest, torch
+from fresh import fresh_script
 
 HERE = Path(__file__).parents[1]
 sys.path.insert(0, str(HERE / 'scripts'))
@@ -131,9 +132,8 @@ def test_curves_are_aligned():
     assert growth_curves([r for r in rows if r['width'] < 100], 'e2e') == {} # two sizes
 
 def test_the_script(tmp_path, monkeypatch):
-    done = subprocess.run([sys.executable, HERE / 'scripts/growth.py', 'nothing'],
-                          capture_output=True, text=True)
-    assert done.returncode == 2 and "no corpus 'nothing'" in done.stderr.splitlines()[-1]
+    code, _, err = fresh_script(HERE / 'scripts/growth.py', ['nothing'], HERE, os.environ, 60)
+    assert code == 2 and "no corpus 'nothing'" in err.splitlines()[-1]
     assert script.training_flops is training_flops
     table = tmp_path / 'rows.json'
     table.write_text(json.dumps([dict(part='other')]))

@@ -1,7 +1,8 @@
 "Chapter 17e: self-conditioning guidance, own times, classifier-free guidance of a fitted model."
-import subprocess, sys
+import os
 from pathlib import Path
 import pytest, torch
+from fresh import fresh_script
 from diffusion_lm_nb import BadInput, DiffusionLM, Length, Particles, SemanticContent
 from diffusion_lm_nb.calibration import GrammarLM
 from diffusion_lm_nb.corpora import load_corpus
@@ -176,6 +177,6 @@ def test_bad_input(lm, fitted):
 
 def test_the_script_refuses_in_one_line():
     script = Path(__file__).parents[1] / 'scripts/odds.py'
-    done = subprocess.run([sys.executable, script, 'nothing'], capture_output=True, text=True)
-    assert done.returncode == 2 and done.stderr.count('\n') == 1, done.stderr
-    assert 'grammar, e2e, ft' in done.stderr
+    code, _, err = fresh_script(script, ['nothing'], script.parent, os.environ, 60)
+    assert code == 2 and err.count('\n') == 1, err
+    assert 'grammar, e2e, ft' in err

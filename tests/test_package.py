@@ -4,6 +4,7 @@ from configparser import ConfigParser
 from importlib.util import find_spec
 from pathlib import Path
 import pytest
+from fresh import fresh_script
 import diffusion_lm_nb
 
 repo = Path(__file__).parents[1]
@@ -157,14 +158,9 @@ def test_command_answers_help(script, target, tmp_path):
         f'import sys\nfrom {module} import {function}\nif __name__ == "__main__":'
         f' sys.exit({function}())\n'
     ) # as pip writes it
-    out = run(
-        sys.executable,
-        tmp_path / script,
-        '--help',
-        cwd=tmp_path,
-        env=os.environ | dict(PYTHONPATH=str(repo)),
-    )
-    assert out.startswith('usage:'), out
+    env = os.environ | dict(PYTHONPATH=str(repo))
+    code, out, err = fresh_script(tmp_path / script, ['--help'], tmp_path, env, 60)
+    assert code == 0 and not err and out.startswith('usage:'), out + err
 
 def test_wheel_holds_the_package_and_nothing_else(wheel):
     names = zipfile.ZipFile(wheel).namelist()

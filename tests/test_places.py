@@ -2,6 +2,7 @@
 import importlib.util, json, os, re, subprocess, sys, sysconfig
 from pathlib import Path
 import nbformat, pytest
+from fresh import fresh_script
 
 repo = Path(__file__).parents[1]
 sys.path.insert(0, str(repo/'scripts'))
@@ -53,9 +54,9 @@ def test_address_branch_and_folder(tmp_path):
     ([ADDRESS, '--branch', 'x y'], 'no name of a branch'),
     ([ADDRESS, '--branch', '"'], 'no name of a branch')])
 def test_what_cannot_be_done_gets_one_line(tmp_path, args, said):
-    done = subprocess.run([sys.executable, repo/'scripts/places.py', *args, '--out', tmp_path/'n'],
-                          capture_output=True, text=True)
-    assert done.returncode == 2 and said in done.stderr and done.stderr.count('\n') == 1
+    script = repo / 'scripts/places.py'
+    code, _, err = fresh_script(script, [*args, '--out', tmp_path/'n'], repo, os.environ, 60)
+    assert code == 2 and said in err and err.count('\n') == 1
     assert not (tmp_path/'n').exists()
 
 def test_a_folder_of_other_things_is_left_alone(tmp_path):

@@ -3,6 +3,7 @@ import gzip, json, os, subprocess, sys
 from dataclasses import replace
 from pathlib import Path
 import pytest, torch
+from fresh import fresh
 from diffusion_lm_nb import scale as S
 from diffusion_lm_nb.files import read_rows
 from diffusion_lm_nb.controls import SemanticContent
@@ -232,23 +233,11 @@ def test_released_texts(grammar, clf):
 
 # -- the command
 
-BENCH = (
-    "import sys; sys.argv[0] = 'dlm-bench'; from diffusion_lm_nb.commands import dlm_bench;"
-    " sys.exit(dlm_bench())"
-)
-
 def test_bench_prints_one_object(tmp_path):
-    out, _ = go(
-        '-c',
-        BENCH,
-        '--quick',
-        '--json',
-        '--device',
-        'cpu',
-        '--ablation',
-        '--texts',
-        tmp_path / 't.json',
-    )
+    args = ['--quick', '--json', '--device', 'cpu', '--ablation', '--texts', tmp_path / 't.json']
+    env = os.environ | dict(PYTHONPATH=str(repo))
+    code, out, err = fresh('diffusion_lm_nb.commands', 'dlm_bench', args, repo, env, 300)
+    assert code == 0, err
     r = json.loads(out)
     assert {'ours', 'faithful', 'ratio', 'of_peak'} <= set(r['train']) and {
         'ours',
@@ -363,7 +352,7 @@ from pathlib import Path
 import torch; torch.set_num_threads(1)
 from diffusion_lm_nb.commands import PRESETS, dlm_control
 from diffusion_lm_nb.checkpoints import save_model
-from diffusion_lm_nb.corpora import load_corpus
+from diffusion_lm_nb.grammar import Grammar
 from diffusion_lm_nb.parallel import merge_rows
 from diffusion_lm_nb.scale import make_packed
 from diffusion_lm_nb.loss import TINY
@@ -371,7 +360,7 @@ from diffusion_lm_nb.training import fit
 import accelerate
 out, what, kills = Path(sys.argv[1]), sys.argv[2], int(sys.argv[3])
 P = replace(PRESETS['grammar'], model=TINY | dict(width=32, layers=1), batch_size=8, steps=250)
-corpus = load_corpus('grammar')[:300]
+corpus = Grammar().sample(300)
 
 def train(folder):
     torch.manual_seed(0)
@@ -478,7 +467,7 @@ import torch; torch.set_num_threads(1)
 from safetensors.torch import save_file
 from diffusion_lm_nb.controls import Length
 from diffusion_lm_nb.commands import PRESETS
-from diffusion_lm_nb.corpora import load_corpus
+from diffusion_lm_nb.grammar import Grammar
 from diffusion_lm_nb.denoiser import DiffusionLM
 from diffusion_lm_nb.parallel import fit_sharded
 from diffusion_lm_nb.scale import make_packed
@@ -486,7 +475,7 @@ from diffusion_lm_nb.loss import TINY
 from diffusion_lm_nb.training import fit
 out, r, R = Path(sys.argv[1]), int(os.environ.get('RANK', 0)), int(os.environ.get('WORLD_SIZE', 1))
 P = replace(PRESETS['grammar'], model=TINY | dict(width=32, layers=2, dropout=0.), batch_size=8, steps=6, warmup=3)
-def fresh(): torch.manual_seed(0); return make_packed(P, load_corpus('grammar')[:300], 0, 'cpu')
+def fresh(): torch.manual_seed(0); return make_packed(P, Grammar().sample(300), 0, 'cpu')
 lm, at = fresh(); fit(lm, at, P, device='cpu', quiet=True)
 if r == 0: save_file({k: v.contiguous() for k, v in lm.state_dict().items()}, out/f'shared{R}')
 if R > 1:
