@@ -1089,6 +1089,8 @@ d = { 'settings': {'branch': 'main', 'doc_baseurl': '/', 'doc_host': '', 'git_ur
                                          'diffusion_lm_nb.corpora._load_roc': ('b_corpora.html#_load_roc', 'diffusion_lm_nb/corpora.py'),
                                          'diffusion_lm_nb.corpora._load_triples': ( 'b_corpora.html#_load_triples',
                                                                                     'diffusion_lm_nb/corpora.py'),
+                                         'diffusion_lm_nb.corpora._offline_if_alone': ( 'b_corpora.html#_offline_if_alone',
+                                                                                        'diffusion_lm_nb/corpora.py'),
                                          'diffusion_lm_nb.corpora._packed': ('b_corpora.html#_packed', 'diffusion_lm_nb/corpora.py'),
                                          'diffusion_lm_nb.corpora.code_points': ( 'b_corpora.html#code_points',
                                                                                   'diffusion_lm_nb/corpora.py'),

@@ -239,6 +239,16 @@ def read_official(
         for _, (mr, ref) in read_table(path, ['mr', 'ref'])
     ]
 
+# %% ../nbs/B_corpora.ipynb #78dfe48b
+def _offline_if_alone():
+    "Where Hugging Face does not answer, its libraries look only into their cache from now on."
+    import datasets
+    from huggingface_hub import constants, utils
+    logging.getLogger('huggingface_hub').setLevel(logging.ERROR) # one error is enough
+    if constants.is_offline_mode(): return
+    try: utils.get_session().head(constants.ENDPOINT, timeout=5)
+    except Exception: constants.HF_HUB_OFFLINE = datasets.config.HF_HUB_OFFLINE = True
+
 # %% ../nbs/B_corpora.ipynb #1a99e3dc
 _E2E_FILES = dict(train='trainset.csv', valid='devset.csv', test='testset_w_refs.csv')
 def _load_e2e(split):
@@ -249,10 +259,7 @@ def _load_e2e(split):
         return read_official(f, rules)
     try:
         from datasets import load_dataset
-
-        logging.getLogger('huggingface_hub').setLevel(
-            logging.ERROR
-        ) # it would report each attempt; one error is enough
+        _offline_if_alone()
         rows = load_dataset(
             'tuetschek/e2e_nlg',
             revision='refs/convert/parquet',

@@ -347,6 +347,23 @@ def test_offline_names_both_ways(monkeypatch, tmp_path):
         load_corpus('roc')
     assert 'DLM_DATA' in one_line(e)
 
+@pytest.mark.parametrize('answers', [True, False])
+def test_a_missing_network_is_noticed_once(monkeypatch, answers):
+    import datasets
+    from huggingface_hub import constants, utils
+    from diffusion_lm_nb.corpora import _offline_if_alone
+    asked = []
+    class Session:
+        def head(self, address, timeout):
+            asked.append(address)
+            if not answers: raise ConnectionError('no way out')
+    monkeypatch.setattr(utils, 'get_session', Session)
+    for library in (constants, datasets.config):
+        monkeypatch.setattr(library, 'HF_HUB_OFFLINE', False)
+    for _ in range(2): _offline_if_alone()
+    assert len(asked) == 1 + answers and constants.is_offline_mode() is not answers
+    assert datasets.config.HF_HUB_OFFLINE is not answers
+
 def test_from_the_hub(monkeypatch):
     import datasets
 

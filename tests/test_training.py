@@ -301,4 +301,4 @@ def test_two_processes(tmp_path):
 
     two = DiffusionLM.from_pretrained(tmp_path / 'two').state_dict()
     assert all(torch.allclose(ema[k], two[k], atol=1e-5) for k in ema)
-    assert go(2, 'two').returncode != 0 and go(2, 'two', '--resume').returncode == 0
+    assert go(1, 'two').returncode != 0 and go(2, 'two', '--resume').returncode == 0
