@@ -25,7 +25,8 @@ def written(x): # -> bytes that differ when x does
 
 def from_package(model): # is every method of its class the package's, not one of the notebook?
     methods = [v for v in vars(type(model)).values() if callable(v)]
-    return all(v.__module__.startswith('diffusion_lm_nb.') for v in [type(model), *methods])
+    known = 'diffusion_lm_nb.', 'torch.'                # PyTorch's: what fastcore's `patch` replaced
+    return all(v.__module__.startswith(known) for v in [type(model), *methods])
 
 def key(model, batch_at, preset): # -> a name of the model, its recipe, and four batches of it
     batches = [batch_at(step) for step in {0, 1, preset.steps // 2, preset.steps - 1}]

@@ -54,3 +54,8 @@ def test_a_run_with_a_folder_is_made_each_time(fit, tmp_path):
         fit[0](model, batch_at, SMALL, tmp_path/where, device='cpu', quiet=True)
         assert (tmp_path/where/'checkpoint.safetensors').exists()
     assert len(fit[1]) == 2
+
+def test_what_patch_replaced_belongs_to_no_notebook(monkeypatch):
+    model, _ = made()
+    monkeypatch.setattr(type(model), '_orig_forward', torch.nn.Module.forward, raising=False)
+    assert kept.from_package(model)
