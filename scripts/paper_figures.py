@@ -38,7 +38,7 @@ RUNS = [dict(dim=d, vectors=v, predicts=p, schedule='sqrt') for d in SIZES
         for v, p in (('learned', 'x0'), ('random', 'x0'), ('learned', 'eps, cut'))]
 RUNS += [dict(dim=16, vectors='learned', predicts='eps', schedule='sqrt')]
 RUNS += [dict(dim=16, vectors='learned', predicts='x0', schedule=s) for s in ('cosine', 'linear')]
-RATES, CHOOSING, SEEDS = (2e-3, 4e-3, 8e-3), 100, (0, 1, 2)
+RATES, CHOOSING, SEEDS = (4e-3, 8e-3, 1.6e-2), 100, (0, 1, 2)
 LONGEST = 8 # words
 
 class NoiseLM(PaperDiffusionLM):
