@@ -246,7 +246,7 @@ def _offline_if_alone():
     from huggingface_hub import constants, utils
     logging.getLogger('huggingface_hub').setLevel(logging.ERROR) # one error is enough
     if constants.is_offline_mode(): return
-    try: utils.get_session().head(constants.ENDPOINT, timeout=5)
+    try: utils.get_session().head(constants.ENDPOINT, timeout=10)
     except Exception: constants.HF_HUB_OFFLINE = datasets.config.HF_HUB_OFFLINE = True
 
 # %% ../nbs/B_corpora.ipynb #1a99e3dc

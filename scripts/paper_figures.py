@@ -42,7 +42,7 @@ RUNS += [dict(dim=16, vectors='learned', predicts='x0', schedule=s) for s in ('c
 RUNS += arms(128)
 RATES, WITHIN = (4e-3, 8e-3, 1.6e-2), (1e-3, 6.4e-2)
 CHOOSING, SEEDS = 100, (0, 1, 2)
-LONGEST = 8 # words
+LONGEST, STEPS, TEXTS = 8, 1000, 400 # words of a text; of training; written by each model
 
 class NoiseLM(PaperDiffusionLM):
     "The paper's model, but the network predicts the noise."
@@ -130,12 +130,6 @@ def chosen_rate(worth_of): # learning rate -> what is compared
         elif best == rates[-1] and best * 2 <= WITHIN[1]: rates.append(best * 2)
         else: return best
 
-def forget(run, lr): # that was chosen
-    "Leave out reported rows of this arm at another learning rate."
-    kept = [r for r in rows_of()
-            if r['seed'] == CHOOSING or r['lr'] == lr or not run.items() <= r.items()]
-    if kept != rows_of(): write_atomic(TABLE, json.dumps(kept, indent=1) + '\n')
-
 def table():
     "The reported rows as Markdown: means over seeds, and the lowest and highest."
     by = {}
@@ -154,14 +148,11 @@ def table():
 
 def main():
     ask = argparse.ArgumentParser(description=__doc__.splitlines()[0])
-    ask.add_argument('--steps', type=int, default=1000)
-    ask.add_argument('--texts', type=int, default=400)
     ask.add_argument('--table', action='store_true')
     o = ask.parse_args()
     if o.table: return table()
     for run in RUNS:
-        lr = chosen_rate(lambda lr: worth(row_of(run, CHOOSING, lr, o.steps, o.texts)))
-        forget(run, lr)
-        for seed in SEEDS: row_of(run, seed, lr, o.steps, o.texts)
+        lr = chosen_rate(lambda lr: worth(row_of(run, CHOOSING, lr, STEPS, TEXTS)))
+        for seed in SEEDS: row_of(run, seed, lr, STEPS, TEXTS)
 
 if __name__ == '__main__': main()

@@ -69,13 +69,6 @@ def test_a_learning_rate_at_the_edge_is_followed(best, tried):
     found = script.chosen_rate(worth)
     assert found == min(max(best, script.WITHIN[0]), script.WITHIN[1]) and len(asked) == tried
 
-def test_rows_of_another_rate_go_when_one_is_chosen(table):
-    own, other = SQRT | dict(vectors='learned', predicts='x0'), dict(SQRT, dim=16)
-    rows = [own | dict(seed=s, lr=lr) for s in (0, script.CHOOSING) for lr in (4e-3, 8e-3)]
-    table.write_text(json.dumps(rows + [other | dict(seed=0, lr=4e-3)]))
-    script.forget(own, 8e-3)
-    assert [r['lr'] for r in script.rows_of()] == [8e-3, 4e-3, 8e-3, 4e-3]
-
 def test_every_arm_is_there_once():
     assert len({tuple(sorted(r.items())) for r in script.RUNS}) == len(script.RUNS) == 15
     assert script.CHOOSING not in script.SEEDS
