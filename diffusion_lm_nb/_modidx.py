@@ -1430,6 +1430,8 @@ d = { 'settings': {'branch': 'main', 'doc_baseurl': '/', 'doc_host': '', 'git_ur
                                                                                                  'diffusion_lm_nb/distillation.py'),
                                               'diffusion_lm_nb.distillation.LowRankLM.state_dict': ( 'distillation.html#lowranklm.state_dict',
                                                                                                      'diffusion_lm_nb/distillation.py'),
+                                              'diffusion_lm_nb.distillation._of_e2e': ( 'distillation.html#_of_e2e',
+                                                                                        'diffusion_lm_nb/distillation.py'),
                                               'diffusion_lm_nb.distillation.add_low_rank': ( 'distillation.html#add_low_rank',
                                                                                              'diffusion_lm_nb/distillation.py'),
                                               'diffusion_lm_nb.distillation.base_model': ( 'distillation.html#base_model',

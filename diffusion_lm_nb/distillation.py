@@ -154,7 +154,8 @@ class Distiller(nn.Module):
         check_whole(substeps=substeps)
         self.student, self.substeps = student, substeps
         self.held = [teacher.eval().requires_grad_(False)] # in a list: no part of what is saved
-        self.solver = DDIM(0.).cooled(teacher.temperature, teacher.below)
+        cooled = teacher.recipe == 'distilled' # its answers are those of a cooled teacher
+        self.solver = DDIM(0.) if cooled else DDIM(0.).cooled(teacher.temperature, teacher.below)
     @property
     def vocab(self):
         "Of both."
@@ -195,23 +196,35 @@ def forward(self: Distiller, ids, mask, gen): # (batch, length) each; generator 
 
 # %% ../nbs/17d_distillation.ipynb #16e63501
 def make_distiller(preset, examples, seed): # a `Preset` with base, windows, substeps and rank
-    "A fresh student with its teacher, and the batches, in the teacher's vocabulary."
-    own, m = preset.model, DiffusionLM.from_pretrained(preset.model['base'])
-    config = m._hub_mixin_config | dict(recipe='distilled', dropout=0.)
-    config = {k: v for k, v in config.items() if k != 'vocabulary'}
-    student = DistilledLM(**config, base=own['base'], rank=own['rank'], windows=own['windows'])
-    examples = [e for e in examples if 0 < len(e.words) <= m.length - 2]
-    if not examples: raise BadInput(f'no text of at most {m.length - 2} words to train on')
-    batches = text_batches(preset, examples, m.vocab, m.length, seed)
-    return Distiller(student, m, own['substeps']), batches
+    """A student of the preset's base, its teacher, and batches in the teacher's vocabulary. The
+    teacher is the base, or the preset's `teacher`; BadInput if that is no student of the base.
+    """
+    own = {k: preset.model[k] for k in ('base', 'windows', 'rank')}
+    teacher = DiffusionLM.from_pretrained(preset.model.get('teacher', own['base']))
+    copied = 'teacher' in preset.model
+    if copied and any(getattr(teacher, k, None) != own[k] for k in ('base', 'rank')):
+        raise BadInput(f'the teacher must be a student of {own["base"]} of rank {own["rank"]}')
+    config = teacher._hub_mixin_config | dict(recipe='distilled', dropout=0.) | own
+    student = DistilledLM(**{k: v for k, v in config.items() if k != 'vocabulary'})
+    if copied: student.load_state_dict(teacher.state_dict())
+    examples = [e for e in examples if 0 < len(e.words) <= teacher.length - 2]
+    if not examples: raise BadInput(f'no text of at most {teacher.length - 2} words to train on')
+    batches = text_batches(preset, examples, teacher.vocab, teacher.length, seed)
+    return Distiller(student, teacher, preset.model['substeps']), batches
 
 # %% ../nbs/17d_distillation.ipynb #b58815c2
 DISTILLED_KINDS = dict(distilled=make_distiller)
 
 _DISTILLED = dict(lr=1e-3, warmup=100, decay=.7, weight_decay=0., ema=.995, batch_size=32)
+
+def _of_e2e(windows, substeps, **more):
+    model = dict(base='e2e', windows=windows, substeps=substeps, rank=16) | more
+    return Preset('distilled', 'e2e', model, steps=2400, exchange=.5, **_DISTILLED)
+
 DISTILLED_PRESETS = {
-    'e2e-8': Preset('distilled', 'e2e', dict(base='e2e', windows=8, substeps=6, rank=16),
-                    steps=2400, exchange=.5, **_DISTILLED),
+    'e2e-16': _of_e2e(16, 3),
+    'e2e-8': _of_e2e(8, 6),
+    'e2e-4': _of_e2e(4, 2, teacher='e2e-8'),
     'grammar-4': Preset('distilled', 'grammar',
                         dict(base='grammar', windows=4, substeps=12, rank=16),
                         steps=1500, precision='no', **_DISTILLED),

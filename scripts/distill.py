@@ -5,6 +5,8 @@
     DLM_DATA=... OMP_NUM_THREADS=1 python scripts/distill.py e2e     # half an hour on one core
     DLM_DATA=... OMP_NUM_THREADS=1 python scripts/distill.py infill  # ten minutes on one core
     DLM_DATA=... python scripts/distill.py seconds               # both cores, nothing else running
+    dlm-train e2e-16 --out runs/17d/e2e-16                       # half an hour on one core
+    DLM_DATA=... OMP_NUM_THREADS=1 python scripts/distill.py choose-16 e2e-16
 
 Part *grammar*: 256 free texts of twelve words, and four controls as in chapter 17b, by the base
 and by its student. Part *choose*: 128 texts of the base in eight steps for each solver and grid of
@@ -15,7 +17,10 @@ seed 5; and two texts for each of 40 other targets a task, of the base in 50 and
 the student in 8. The student's rows of part *e2e* have paired differences to those of the base
 (`versus`; bootstrap over texts or targets). Part *infill*: 200 gaps of three to eight words in
 E2E's test texts, their size told, three texts each, the most typical one scored; samplers as for
-free texts. Texts are kept in runs/distill and not made twice.
+free texts. Parts *choose-16*, *e2e-16*, *choose-4* and *e2e-4*: the same choices, texts and targets
+for students of 16 and of 4 steps, which are not shipped; the student of 8 in as many steps is
+beside. (`dlm-train e2e-4 --out runs/17d/e2e-4` takes as long.) Texts are kept in runs/distill and
+not made twice.
 """
 import sys, time
 from functools import partial
@@ -99,7 +104,7 @@ def of_people(part):
 def free_row(part, lm, who, method, steps, grid, n, seed, people, judge):
     "Free texts of a sampler beside people's: a row, and what each text costs."
     times = grid_of(grid, steps, lm, people) if grid != 'even' else steps
-    solver = 'renoise' if who == 'student' else BASES[method](lm)
+    solver = BASES[method](lm) if who == 'base' else 'renoise'
     name = f'{part}-{who}-{method}-{steps}-{grid}'.replace(' ', '_')
     texts, seconds = kept(name, lambda: lm.sample(n, seed=seed, steps=times, solver=solver,
                                                   batch_size=20))
@@ -123,22 +128,29 @@ def choosing_targets(task):
     forty = pick(every, 40)
     return pick([w for w in every if w not in forty], 24, seed=7)
 
-def choose():
-    base, student = (DiffusionLM.from_pretrained(k) for k in ('e2e', 'e2e-8'))
+def base_and_student(k): # steps of the student
+    "Both models; BadInput if a student that is not shipped has not been trained."
+    own = 'e2e-8' if k == 8 else Path(f'runs/17d/e2e-{k}')
+    if k != 8 and not own.is_dir():
+        raise BadInput(f'no student in {own}; run `dlm-train e2e-{k} --out {own}` first')
+    return DiffusionLM.from_pretrained('e2e'), DiffusionLM.from_pretrained(str(own))
+
+def choose(k=8, part='choose'): # steps
+    base, student = base_and_student(k)
     judge, people = make_judge(), of_people('valid')
-    rows = [free_row('choose', base, 'base', method, 8, grid, 128, 3, people, judge)[0]
+    rows = [free_row(part, base, 'base', method, k, grid, 128, 3, people, judge)[0]
             for method in BASES for grid in GRIDS]
     for who, lm in (('base', base), ('student', student)):
         for name, solver in steered_solvers(lm, who).items():
             for task in ('semantic', 'pos', 'spans'):
-                rows.append(task_row('choose', lm, who, name, 8, task, solver,
+                rows.append(task_row(part, lm, who, name, k, task, solver,
                                      choosing_targets(task), 1, 9)[0])
     return rows
 
-def chosen():
-    "Solver and grid of the base in eight steps; solver of each where a control steers."
-    rows = parts.rows_of('distilled-choose')
-    if not rows: raise BadInput('no rows of part choose; run `scripts/distill.py choose` first')
+def chosen(part='choose'): # of the table
+    "Solver and grid of the base in so many steps; solver of each where a control steers."
+    rows = parts.rows_of(f'distilled-{part}')
+    if not rows: raise BadInput(f'no rows of part {part}; run `scripts/distill.py {part}` first')
     free = [r for r in rows if r['task'] == 'free' and r['distinct4_ratio'] >= .97]
     best, steered = min(free, key=lambda r: r['lm_ratio']), {}
     for who in ('base', 'student'):
@@ -171,7 +183,8 @@ def compared(found): # list of (row, costs) of the same texts or targets, the st
     (mine, own), versus = found[-1], []
     for r, cost in found[:-1]:
         more, interval = cheaper(own, cost)
-        pair = dict(method=r['method'], steps=r['steps'], cheaper=more, cheaper_interval=interval)
+        pair = dict(network=r['network'], method=r['method'], steps=r['steps'], cheaper=more,
+                    cheaper_interval=interval)
         if 'by_target' in r:
             value, interval = difference(mine['by_target'], r['by_target'])
             pair |= dict(difference=value, difference_interval=interval)
@@ -197,6 +210,23 @@ def e2e():
             for lm, who, name, steps in (
                 (base, 'base', 'default', 50), (base, 'base', steered['base'], 8),
                 (student, 'student', steered['student'], 8))])
+    return rows
+
+def students(k): # steps
+    "A student of another number of steps beside the base and the shipped student in as many."
+    part, (base, own), eight = f'e2e-{k}', base_and_student(k), DiffusionLM.from_pretrained('e2e-8')
+    judge, people, (method, grid, steered) = make_judge(), of_people('valid'), chosen(f'choose-{k}')
+    def free(lm, who, m, steps, g='even'):
+        return free_row(part, lm, who, m, steps, g, 256, 5, people, judge)
+    rows = compared([free(base, 'base', 'ddim', 50), free(base, 'base', method, k, grid),
+                     free(eight, 'student of 8', 'ddim', k), free(own, 'student', 'ddim', k)])
+    for task in TASKS:
+        wanted = pick(read_targets(shipped_targets(task), task), 40)
+        rows += compared([
+            task_row(part, lm, who, name, k, task, steered_solvers(lm, who)[name], wanted, 2, 4)
+            for lm, who, name in ((base, 'base', steered['base']),
+                                  (eight, 'student of 8', 'default'),
+                                  (own, 'student', steered['student']))])
     return rows
 
 def infill_writers():
@@ -245,11 +275,14 @@ def seconds():
                         threads=torch.get_num_threads(), times=times))
     return rows
 
-PARTS = dict(grammar=grammar, choose=choose, e2e=e2e, infill=infill, seconds=seconds)
+OTHERS = {f'{name}-{k}': make for k in (16, 4) for name, make in
+          (('choose', partial(choose, k, f'choose-{k}')), ('e2e', partial(students, k)))}
+SHIPPED = dict(grammar=grammar, choose=choose, e2e=e2e, infill=infill, seconds=seconds)
+PARTS = SHIPPED | OTHERS
 
 def measured(part):
     "The rows of a part, into the table."
     parts.put(f'distilled-{part}', PARTS[part]())
 
 if __name__ == '__main__':
-    parts.run_parts({k: partial(measured, k) for k in PARTS}, sys.argv[1:])
+    parts.run_parts({k: partial(measured, k) for k in PARTS}, sys.argv[1:] or [*SHIPPED])

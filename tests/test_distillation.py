@@ -1,7 +1,9 @@
 "Chapter 17d: students that make the steps of a teacher in few."
-import json
+import json, os, sys
 from dataclasses import replace
+from pathlib import Path
 import pytest, torch
+from fresh import fresh_script
 from diffusion_lm_nb import BadInput, DiffusionLM, Length, SemanticContent
 from diffusion_lm_nb import commands
 from diffusion_lm_nb.checkpoints import training_hashes
@@ -11,6 +13,10 @@ from diffusion_lm_nb.distillation import (
 from diffusion_lm_nb.grammar import Grammar
 from diffusion_lm_nb.loss import keyed_generator
 from diffusion_lm_nb.solvers import DDIM, Renoise
+
+sys.path.insert(0, str(Path(__file__).parents[1]/'scripts'))
+import distill
+sys.path.pop(0)
 
 PRESET = DISTILLED_PRESETS['grammar-4']
 
@@ -178,3 +184,61 @@ def test_time_enters_through_the_root_of_the_snr(base):
     t = torch.linspace(0, 1, 7)
     a, σ = base.schedule.coefs(t)
     assert torch.allclose(root_snr(base.schedule, t).float(), (a / σ).flatten(), rtol=1e-4)
+
+def test_presets_of_e2e_share_the_steps_of_the_base():
+    "Sixteen and eight walk its 48 steps, four the eight of its teacher; all are trained as long."
+    found = {k: DISTILLED_PRESETS[f'e2e-{k}'] for k in (16, 8, 4)}
+    walked = {k: p.model['windows'] * p.model['substeps'] for k, p in found.items()}
+    assert walked == {16: 48, 8: 48, 4: found[8].model['windows']}
+    assert found[4].model['teacher'] == 'e2e-8'
+    assert {(p.steps, p.batch_size, p.model['rank']) for p in found.values()} == {(2400, 32, 16)}
+
+def taught_by_a_student(**sizes):
+    "A `Distiller` whose teacher is the shipped student of four steps, and its batches."
+    return made(**dict(teacher='grammar-4') | sizes)
+
+def test_a_student_of_a_student_starts_as_a_copy():
+    "With one step of the teacher a window the answers agree, so nothing is left to be learnt."
+    d, batch_at = taught_by_a_student(windows=4, substeps=1)
+    teacher = d.held[0].state_dict()
+    assert all(torch.equal(v, teacher[k]) for k, v in d.student.state_dict().items())
+    with torch.no_grad(): assert d(*batch_at(0))[0].abs() < 1e-5
+    d, batch_at = taught_by_a_student(windows=2, substeps=2)
+    with torch.no_grad(): assert d(*batch_at(0))[0] > .01
+    assert d.student.steps == 2 and d.student.base == 'grammar'
+
+@pytest.mark.parametrize('name', ['grammar', 'grammar-4'])
+def test_a_base_is_cooled_and_a_student_is_not(name):
+    "A student's answers are those of a cooled teacher already."
+    teacher = DiffusionLM.from_pretrained(name)
+    teacher.temperature, teacher.below = .5, 1.
+    logp, t = torch.tensor([[[.7, .2, .1]]]).log(), torch.full((1, 1), .1)
+    found = type(made()[0])(made()[0].student, teacher, 2).solver.cool(logp, t)
+    assert torch.equal(found, logp) == (name == 'grammar-4')
+
+@pytest.mark.parametrize('sizes', [dict(rank=8), dict(base='e2e'), dict(teacher='grammar')])
+def test_a_teacher_of_another_kind_is_refused(sizes):
+    with pytest.raises(BadInput, match='must be a student of'): taught_by_a_student(**sizes)
+
+def of_choice(network, method, task, ratio, **more): # a row of part choose
+    return dict(network=network, method=method, task=task, lm_ratio=ratio) | more
+
+def test_each_number_of_steps_has_its_own_choice(monkeypatch):
+    "Free texts: lowest perplexity if varied enough; control: the rule of chapter 16."
+    rows = {'distilled-choose-4': [
+        of_choice('base', 'ddim', 'free', 3., grid='even', distinct4_ratio=1.),
+        of_choice('base', 'dpmpp2m', 'free', 2.5, grid='u^.7', distinct4_ratio=.98),
+        of_choice('base', 'ancestral', 'free', 2., grid='even', distinct4_ratio=.96),
+        *(of_choice(who, m, task, r, success=s) for task in ('semantic', 'pos')
+          for who, m, r, s in (('base', 'ddim', 1.4, .9), ('base', 'default', 3., 1.),
+                               ('student', 'ddim', 3., .9), ('student', 'default', 1.6, .9)))]}
+    monkeypatch.setattr(distill.parts, 'rows_of', lambda part: rows.get(part, []))
+    assert distill.chosen('choose-4') == (
+        'dpmpp2m', 'u^.7', dict(base='ddim', student='default'))
+    with pytest.raises(BadInput, match='choose-16'): distill.chosen('choose-16')
+
+def test_a_student_that_is_not_there_is_named(tmp_path):
+    "One line with the command that trains it."
+    script = Path(__file__).parents[1] / 'scripts/distill.py'
+    code, _, said = fresh_script(script, ['choose-4'], tmp_path, os.environ, 60)
+    assert code == 2 and 'dlm-train e2e-4' in said and len(said.strip().splitlines()) == 1
