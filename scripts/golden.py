@@ -10,6 +10,7 @@ import argparse
 import hashlib
 import json
 import os
+import platform
 import sys
 import tempfile
 from importlib.metadata import entry_points
@@ -40,9 +41,17 @@ CONTROLS = dict(
 )
 
 
+def vendor(info=Path('/proc/cpuinfo')):
+    "Who made the CPU: its bfloat16 products and its choice of kernels are its own."
+    lines = info.read_text().splitlines() if info.exists() else []
+    found = [line.split(':')[1].strip() for line in lines if line.startswith('vendor_id')]
+    return found[0] if found else platform.machine()
+
+
 def machine():
     "What the hashes depend on besides the code."
-    return dict(torch=torch.__version__.split('+')[0], cpu=torch.backends.cpu.get_cpu_capability())
+    return dict(torch=torch.__version__.split('+')[0],
+                cpu=torch.backends.cpu.get_cpu_capability(), vendor=vendor())
 
 
 def digest(value):

@@ -457,11 +457,42 @@ def gap_paired(other):
     low, high = bootstrap(each)
     return minus(f'{sum(each) / len(each):+.1f} ({low:+.1f} to {high:+.1f})')
 
-def authors_ratio(task): return f'{row("authors", task=task, method="diffusion")["ratio"]:.2f}'
+def texts_read(name):
+    "Millions of texts that a training had read up to the weights kept, repeats counted."
+    if name == 'diffusion': # both runs, the second up to its best step
+        found = [r['results']['train'] for r in rows('gpu_jobs') if r['job'] == 'e2e']
+        return f'{sum(r["best_step"] * r["batch_size"] for r in found) / 1e6:.1f}'
+    found = next(r for r in rows('gpu_jobs') if r['job'] == 'rivals')['results']
+    best = min(found[f'{name} curve'], key=lambda c: c['valid'])
+    return f'{best["step"] * found[name]["batch_size"] / 1e6:.2f}'
 
-def default_ratio():
-    "Perplexity of a thousand free texts by the default dials, over validation texts'."
-    found = row('dials', solver='renoise', dial=dial('share'), steps=50, texts=1000)
+def authors_fluency(task):
+    "Perplexity of ten texts for each of the authors' targets, over people's, with its interval."
+    r = row('protocol', task=task, method='diffusion', authors_targets=True)
+    low, high = r['lm_interval']
+    return f'{r["lm_ratio"]:.2f} ({low:.2f}–{high:.2f})'
+
+def bound(split):
+    r = row('e2e', job=f'nll-{split}')
+    return f'{r["nats_per_block_token"]:.3f} ± {r["std_error"]:.3f}'
+
+def five_gram(split):
+    "Nats a block token of a Kneser-Ney 5-gram on the same texts, no more than two errors away."
+    r = row('e2e', job=f'nll-{split}')
+    other = r['kneser_ney_5gram']['nats_per_block_token']
+    assert abs(other - r['nats_per_block_token']) < 2 * r['std_error'] # so the text
+    return f'{other:.3f}'
+
+def small_gpt(what):
+    "Of the GPT of chapter 13: millions of parameters, or nats a block token on all test texts."
+    r = row('language_models', job='likelihood', model='e2e-gpt')
+    return f'{r["parameters"] / 1e6:.1f}' if what == 'parameters' else nats(r)
+
+def cooled_ratio():
+    "As `ancestral_ratio`, with the temperature of the default solver: the same steps, cooled."
+    assert dial('share') == 0 # a share of 0 is η = 1
+    found = row('dials', solver='ddim', dial=1., steps=50, grid='even', texts=512,
+                temperature=dial('temperature'))
     return f'{found["lm_ratio"]:.2f}'
 
 def most_repeats():

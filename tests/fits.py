@@ -1,11 +1,11 @@
 """A training run that several notebooks make alike is made once in a test session.
 
 Chapters 14 to 15b and their solutions train the same small base model, since each of them shall run
-alone. What `fit` does on a CPU is decided by the model, the batches, the preset and the state of
-PyTorch's generator, so the first notebook's result serves the others. Results are kept for one test
-session; every session starts with none.
+alone. What `fit` does on a CPU is decided by the code, the model, the batches, the preset and the
+state of PyTorch's generator, so the first notebook's result serves the others. A notebook that puts
+a function of its own into the package trains each time. Results are kept for one test session.
 """
-import hashlib, os
+import hashlib, os, sys
 from functools import wraps
 from pathlib import Path
 import torch
@@ -28,6 +28,15 @@ def from_package(model): # is every method of its class the package's, not one o
     known = 'diffusion_lm_nb.', 'torch.'                # PyTorch's: what fastcore's `patch` replaced
     return all(v.__module__.startswith(known) for v in [type(model), *methods])
 
+def by_notebook(v): return callable(v) and getattr(v, '__module__', '') == '__main__'
+
+def package_is_whole(): # has no notebook put a function of its own into a module or class of it?
+    modules = [m for name, m in [*sys.modules.items()] if name.startswith('diffusion_lm_nb')]
+    found = {id(v): v for m in modules for v in vars(m).values() if callable(v)}
+    classes = [v for v in found.values() if isinstance(v, type)]
+    return not any(by_notebook(v) for place in classes for v in vars(place).values()) \
+        and not any(map(by_notebook, found.values()))
+
 def key(model, batch_at, preset): # -> a name of the model, its recipe, and four batches of it
     batches = [batch_at(step) for step in {0, 1, preset.steps // 2, preset.steps - 1}]
     parts = type(model).__qualname__, vars(preset), model.state_dict(), batches, torch.get_rng_state()
@@ -41,7 +50,8 @@ def remember(folder): # of this session
     folder.mkdir(exist_ok=True)
     @wraps(fit)
     def kept(model, batch_at, preset, *args, **more):
-        if args or more != dict(device='cpu', quiet=True) or not from_package(model):
+        ours = from_package(model) and package_is_whole()
+        if args or more != dict(device='cpu', quiet=True) or not ours:
             return fit(model, batch_at, preset, *args, **more)
         path = folder / key(model, batch_at, preset)
         if not path.exists():

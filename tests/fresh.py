@@ -41,9 +41,13 @@ def fresh(module, name, args, folder, env, timeout): # -> exit code, stdout, std
                 for p in (out, err)]
     return process.exitcode, *said
 
+def _run_and_save(): # in the copy; called from a script, `nbdev_test` reads no command line
+    from nbdev.test import nbdev_test
+    nbdev_test(sys.argv[1], save=True)
+
 def fresh_run(notebook, folder, env, timeout=400): # a path in the folder -> exit code, output
     "What `nbdev-test --save` does with a notebook; DLM_FITS in env: see fits.py."
-    code, out, err = fresh('nbdev.test', 'nbdev_test', ['--save', notebook], folder, env, timeout)
+    code, out, err = fresh('fresh', '_run_and_save', [notebook], folder, env, timeout)
     return code, out + err
 
 def _main(): # in the copy

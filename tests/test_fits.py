@@ -2,7 +2,7 @@
 from dataclasses import replace
 import pytest, torch
 import fits as kept
-from diffusion_lm_nb import training
+from diffusion_lm_nb import loss, training
 from diffusion_lm_nb.corpora import load_corpus
 from diffusion_lm_nb.loss import Preset
 
@@ -59,3 +59,15 @@ def test_what_patch_replaced_belongs_to_no_notebook(monkeypatch):
     model, _ = made()
     monkeypatch.setattr(type(model), '_orig_forward', torch.nn.Module.forward, raising=False)
     assert kept.from_package(model)
+
+@pytest.mark.parametrize('place, name', [
+    (training, 'pad_batch'), (training.ARTransformer, 'token_nats'), (loss, 'per_token_timesteps')])
+def test_a_run_with_a_function_of_a_notebook_is_made_each_time(fit, monkeypatch, place, name):
+    "Else a chapter that puts its own function in the package's place would get another's weights."
+    own = getattr(place, name)
+    def changed(*args, **kwargs): return own(*args, **kwargs)
+    changed.__module__ = '__main__'
+    run(fit[0])
+    monkeypatch.setattr(place, name, changed)
+    for _ in range(2): run(fit[0])
+    assert len(fit[1]) == 3
