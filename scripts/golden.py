@@ -41,17 +41,19 @@ CONTROLS = dict(
 )
 
 
-def vendor(info=Path('/proc/cpuinfo')):
-    "Who made the CPU: its bfloat16 products and its choice of kernels are its own."
+def processor(info=Path('/proc/cpuinfo')):
+    "Maker and model of the CPU: which kernels there are, and how they round, is its own."
     lines = info.read_text().splitlines() if info.exists() else []
-    found = [line.split(':')[1].strip() for line in lines if line.startswith('vendor_id')]
-    return found[0] if found else platform.machine()
+    found = dict(reversed([[part.strip() for part in line.split(':', 1)] for line in lines
+                           if ':' in line]))               # of the first core
+    names = 'vendor_id', 'cpu family', 'model', 'stepping'
+    return ' '.join(found[k] for k in names if k in found) or platform.machine()
 
 
 def machine():
     "What the hashes depend on besides the code."
     return dict(torch=torch.__version__.split('+')[0],
-                cpu=torch.backends.cpu.get_cpu_capability(), vendor=vendor())
+                cpu=torch.backends.cpu.get_cpu_capability(), processor=processor())
 
 
 def digest(value):

@@ -82,6 +82,15 @@ def test_runs(notebook, tmp_path, fits):
         a, b = printed(old), printed(new)
         assert alike(a, b), f'saved:\n{a[:1500]}\nfresh:\n{b[:1500]}\nunder:\n{"".join(old["source"])[:500]}'
 
+def test_the_processor_of_the_first_core_is_named(tmp_path):
+    "Outputs are compared where they were made alone; another model of a CPU rounds in another way."
+    info = tmp_path/'cpuinfo'
+    cores = [f'processor\t: {k}\nvendor_id\t: Maker\ncpu family\t: 6\nmodel\t\t: {m}\n'
+             f'model name\t: A: b\nstepping\t: 2\n\n' for k, m in enumerate((207, 143))]
+    info.write_text(''.join(cores))
+    assert golden.processor(info) == 'Maker 6 207 2'
+    assert golden.processor(tmp_path/'none')               # a system without such a file
+
 def test_a_fresh_run_saves_what_it_prints(tmp_path):
     "Else the comparison above would compare what is saved with itself."
     for name in ('pyproject.toml', 'settings.ini'): shutil.copy(repo/name, tmp_path)
