@@ -9,6 +9,7 @@ holds the pages against the rows, and looks for figures in the templates that ar
 """
 import hashlib, json, re, sys
 from pathlib import Path
+from diffusion_lm_nb.controls import wilson_interval
 from diffusion_lm_nb.metrics import bootstrap
 
 HERE = Path(__file__).parents[1]
@@ -72,7 +73,8 @@ def six_tasks():
     lines = []
     for task, name in TASKS.items():
         r = row('cpu', task=task, method='diffusion')
-        low, high = r['interval']
+        whole = len(r['by_target']) if min(r['by_target']) == 1 else 0
+        low, high = wilson_interval(whole, whole) if whole else r['interval']
         lines.append([
             name, success(r), '' if '+' in task else f'{pct(low, 0)}–{pct(high, 0)}',
             success(row('cpu', task=task, method='diffusion-classifier')), PAPER[task],
@@ -360,7 +362,6 @@ def judged(task):
 
 def over_targets(r):
     "Success and its interval over the targets that count; Wilson's where all succeed."
-    from diffusion_lm_nb.controls import wilson_interval
     own = [s for s, ok in zip(r['by_target'], judged(r['task']), strict=True) if ok]
     whole = min(own) == 1
     success = r['success'] if len(own) == len(r['by_target']) else sum(own) / len(own)
@@ -401,7 +402,6 @@ def counted(task):
 
 def full_success(r):
     "Success of a row of protocol.json over the targets that count, and its interval."
-    from diffusion_lm_nb.controls import wilson_interval
     own, which = r['by_target'], counted(r['task'])
     if which: own = [s for s, ok in zip(own, which, strict=True) if ok]
     whole = min(own) == 1
@@ -445,6 +445,15 @@ def rival(name, what='steps'):
     best = min(found[f'{name} curve'], key=lambda c: c['valid'])
     return f'{best["step"]:,}' if what == 'steps' else f'{best["seconds"]:.0f}'
 
+def xlm_size(): # millions of parameters
+    return f'{row("language_models", job="likelihood", model="e2e-gpt")["parameters"] / 1e6:.1f}'
+
+def sweep_gap(method, **setting):
+    "ROUGE-L of a setting on the ten gaps of the sweep."
+    found, = [r for r in rows('baselines_sweep') if r['task'] == 'infill'
+              and r['method'] == method and r['setting'] == setting]
+    return f'{found["rouge_l"]:.1f}'
+
 def gap(method): return f'{row("gaps", method=method)["rouge_l"]:.1f}'
 def hand_gap(method):
     "BLEU-4 of the ten gaps that were written by hand."
@@ -487,6 +496,12 @@ def small_gpt(what):
     "Of the GPT of chapter 13: millions of parameters, or nats a block token on all test texts."
     r = row('language_models', job='likelihood', model='e2e-gpt')
     return f'{r["parameters"] / 1e6:.1f}' if what == 'parameters' else nats(r)
+
+def surer_ratio():
+    "Perplexity of free texts by the share of fresh noise that steered texts have."
+    found = row('dials', solver='renoise', dial=dial('steered_share'), steps=50, texts=512,
+                grid='even', temperature=dial('temperature'))
+    return f'{found["lm_ratio"]:.2f}'
 
 def cooled_ratio():
     "As `ancestral_ratio`, with the temperature of the default solver: the same steps, cooled."
