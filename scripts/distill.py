@@ -218,7 +218,7 @@ def students(k): # steps
     judge, people, (method, grid, steered) = make_judge(), of_people('valid'), chosen(f'choose-{k}')
     def free(lm, who, m, steps, g='even'):
         return free_row(part, lm, who, m, steps, g, 256, 5, people, judge)
-    rows = compared([free(base, 'base', 'ddim', 50), free(base, 'base', method, k, grid),
+    rows = compared([free(base, 'base', method, k, grid),
                      free(eight, 'student of 8', 'ddim', k), free(own, 'student', 'ddim', k)])
     for task in TASKS:
         wanted = pick(read_targets(shipped_targets(task), task), 40)

@@ -446,7 +446,7 @@ def rival(name, what='steps'):
     return f'{best["step"]:,}' if what == 'steps' else f'{best["seconds"]:.0f}'
 
 def xlm_size(): # millions of parameters
-    return f'{row("language_models", job="likelihood", model="e2e-gpt")["parameters"] / 1e6:.1f}'
+    return f'{row("language_models", job="masked", model="e2e-xlm")["parameters"] / 1e6:.1f}'
 
 def sweep_gap(method, **setting):
     "ROUGE-L of a setting on the ten gaps of the sweep."
