@@ -15,6 +15,7 @@ to the same number of 4-grams. Intervals: 1,000 bootstrap draws of the texts. Th
   control costs fluency; a lower temperature buys some of it back.)
 """
 import argparse, gzip, json, math, random, time
+from functools import lru_cache
 from pathlib import Path
 
 import torch
@@ -65,9 +66,14 @@ def grid_of(kind, steps, lm, texts):
     if kind == 'u^.7': return u ** .7
     return cost_grid(lm.mean_errors(texts[:128]), lm.schedule, steps) if kind == 'equal cost' else u
 
+@lru_cache(8) # people's texts are the same for each row
+def costs(teacher, texts): # a tuple of tuples of words
+    "Nats and tokens of each text."
+    return [(v, len(w) + 1) for v, w in zip(teacher.nats(texts), texts)]
+
 def ratios(judge, texts, people, draws=1000):
     "lm-score and distinct-4 over people's, each with its bootstrap interval."
-    cost = [[(v, len(w) + 1) for v, w in zip(judge.teacher.nats(t), t)] for t in (texts, people)]
+    cost = [costs(judge.teacher, tuple(map(tuple, pile))) for pile in (texts, people)]
     gen, found = random.Random(0), []
     def score(pairs): return math.exp(sum(v for v, _ in pairs) / sum(n for _, n in pairs))
     for draw in range(draws):

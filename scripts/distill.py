@@ -218,16 +218,16 @@ def students(k): # steps
     judge, people, (method, grid, steered) = make_judge(), of_people('valid'), chosen(f'choose-{k}')
     def free(lm, who, m, steps, g='even'):
         return free_row(part, lm, who, m, steps, g, 256, 5, people, judge)
-    rows = compared([free(base, 'base', method, k, grid),
-                     free(eight, 'student of 8', 'ddim', k), free(own, 'student', 'ddim', k)])
+    found = [[free(base, 'base', method, k, grid), free(eight, 'student of 8', 'ddim', k),
+              free(own, 'student', 'ddim', k)]]
     for task in TASKS:
         wanted = pick(read_targets(shipped_targets(task), task), 40)
-        rows += compared([
+        found.append([
             task_row(part, lm, who, name, k, task, steered_solvers(lm, who)[name], wanted, 2, 4)
             for lm, who, name in ((base, 'base', steered['base']),
                                   (eight, 'student of 8', 'default'),
                                   (own, 'student', steered['student']))])
-    return rows
+    return [r for three in found for r in compared(three[:2]) + compared(three)[2:]]
 
 def infill_writers():
     "(model, its name, name of the solver, steps, grid): those of free texts."
