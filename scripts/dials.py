@@ -67,13 +67,13 @@ def grid_of(kind, steps, lm, texts):
     return cost_grid(lm.mean_errors(texts[:128]), lm.schedule, steps) if kind == 'equal cost' else u
 
 @lru_cache(8) # people's texts are the same for each row
-def costs(teacher, texts): # a tuple of tuples of words
+def nats_and_tokens(teacher, texts): # a tuple of tuples of words
     "Nats and tokens of each text."
     return [(v, len(w) + 1) for v, w in zip(teacher.nats(texts), texts)]
 
 def ratios(judge, texts, people, draws=1000):
     "lm-score and distinct-4 over people's, each with its bootstrap interval."
-    cost = [costs(judge.teacher, tuple(map(tuple, pile))) for pile in (texts, people)]
+    cost = [nats_and_tokens(judge.teacher, tuple(map(tuple, pile))) for pile in (texts, people)]
     gen, found = random.Random(0), []
     def score(pairs): return math.exp(sum(v for v, _ in pairs) / sum(n for _, n in pairs))
     for draw in range(draws):
