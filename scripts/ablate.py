@@ -85,6 +85,28 @@ def likelihood_loss(self, ids, mask, gen, shard=(0, 1)):
     ce = (kl + nll).sum() / m.sum()
     return ce, dict(ce=ce.detach())
 
+def schedule_of(lm, ids, mask, points=16):
+    "mu and s of the entropic curve that is nearest to the words' cross-entropy, after a logit."
+    t = torch.linspace(.03, .97, points)
+    with loss_module.without_dropout(lm.net):
+        nats = [F.nll_loss(lm.predict(lm.corrupt(ids, u.expand(len(ids)), torch.randn(
+            *ids.shape, lm.dim, generator=keyed_generator(7, i))), u.expand(len(ids)), mask)[0]
+            .transpose(1, 2), ids, reduction='none')[mask].mean() for i, u in enumerate(t)]
+    h = torch.stack(nats) / nats[-1] # the share of the information that is lost
+    use = (h > .05) & (h < .95)
+    snr, logit = lm.schedule.log_snr(t)[use], h[use].logit()
+    slope = torch.corrcoef(torch.stack([snr, logit]))[0, 1] * logit.std() / snr.std() # is -1/s
+    return float(snr.mean() - logit.mean() / slope), float(-1 / slope)
+
+def learned_schedule(self, ids, mask, gen, shard=(0, 1), twice=None, own=DiffusionLM.loss):
+    "In place of `DiffusionLM.loss`: every 50 steps the schedule moves toward what was measured."
+    self.calls = getattr(self, 'calls', 0) + 1
+    if self.calls % 50 == 0:
+        mu, s = schedule_of(self, ids, mask)
+        self.schedule.mu += .2 * (mu - self.schedule.mu)
+        self.schedule.s += .2 * (s - self.schedule.s)
+    return own(self, ids, mask, gen, shard, twice)
+
 CHANGES = {
     'recipe': (same, {}),
     'names as they are': (preset(exchange=0.), {}),
@@ -100,6 +122,7 @@ CHANGES = {
     'schedule cosine': (model(schedule='cosine', schedule_args={}), {}),
     'schedule: middle later (mu - .7)': (shifted(-.7), {}),
     'schedule: middle earlier (mu + .7)': (shifted(.7), {}),
+    'schedule learned while it trains': (same, {'loss': learned_schedule}),
     'last weights, no EMA': (preset(ema=0.), {}),
     'EMA .999': (preset(ema=.999), {}),
     'deeper: 8 layers of 88': (model(width=88, layers=8), {}),

@@ -15,9 +15,9 @@ from diffusion_lm_nb.files import read_rows
 from diffusion_lm_nb.commands import dlm_control, dlm_infill
 from diffusion_lm_nb.files import write_atomic
 from diffusion_lm_nb.corpora import load_corpus
-from diffusion_lm_nb.data import MAX_WORDS
+from diffusion_lm_nb.data import MAX_WORDS, pad_batch
 from diffusion_lm_nb.metrics import evaluate_rows, fit_ngram
-from diffusion_lm_nb.likelihood import likelihood
+from diffusion_lm_nb.likelihood import likelihood, ratio
 from diffusion_lm_nb.loss import keyed_generator
 from diffusion_lm_nb.commands import dlm_sample
 from diffusion_lm_nb.training import load_ar
@@ -155,36 +155,51 @@ def human(
         ),
     )
 
+def nats_of(ar, texts): # a model of `load_ar`, word lists -> (texts,) nats, exact
+    "−log p of each text under an autoregressive model."
+    nats = []
+    for at in range(0, len(texts), 64):
+        ids, mask = pad_batch([ar.vocab.encode(w) for w in texts[at : at + 64]], ar.vocab.pad)
+        with torch.no_grad():
+            nats += ar.token_nats(ids, mask).sum(1).tolist()
+    return torch.tensor(nats).double()
+
+def beside(nats, bound, sizes): # (texts,) each: theirs, ours, and the number of words of the texts
+    "Another model's value of the same texts, and by how much the bound is above it, paired by text."
+    more, error = ratio(bound - nats, sizes + 3)
+    return dict(
+        nats_per_token=float(nats.sum() / (sizes + 1).sum()),
+        nats_per_block_token=float(nats.sum() / (sizes + 3).sum()),
+        bound_minus_it=more,
+        bound_minus_it_error=error,
+    )
+
 def nll(job, kn):
-    split = NLL[job]
+    split, bounds = NLL[job], []
     words = [e.words for e in load_corpus('e2e', split)]
     lm, start = DiffusionLM.from_pretrained('e2e'), time.time()
+    own = lm.bound
+    def kept_bound(*args, **more): # what `likelihood` adds up, kept by text
+        bounds.append(own(*args, **more))
+        return bounds[-1]
+    lm.bound = kept_bound
     r = likelihood(lm, words, limit=LIMIT) | dict(seconds=time.time() - start)
     kept = [w for w in words if len(w) <= MAX_WORDS] # of which `likelihood` draws the same ones:
     order = torch.randperm(len(kept), generator=keyed_generator(0)).tolist()
     kept = [kept[i] for i in order[:LIMIT]]
-    tokens, blocks = sum(len(w) + 1 for w in kept), sum(len(w) + 3 for w in kept)
-    assert tokens == r['tokens']
-    nats = sum(map(kn.nats, kept))
+    bound, sizes = torch.cat(bounds).double(), torch.tensor([float(len(w)) for w in kept]).double()
+    assert (sizes + 1).sum() == r['tokens']
     r |= dict(
-        kneser_ney_5gram=dict(nats_per_token=nats / tokens, nats_per_block_token=nats / blocks)
+        block_std_error=ratio(bound, sizes + 3)[1],
+        kneser_ney_5gram=beside(torch.tensor([*map(kn.nats, kept)]).double(), bound, sizes),
     )
+    old = next((o for o in json.loads(TABLE.read_text()) if o['job'] == job), {})
     if folder := next((a[5:] for a in sys.argv if a.startswith('--ar=')), None):
         ar = load_ar(folder).eval()
-        total = 0.0
-        from diffusion_lm_nb.data import pad_batch
-
-        for at in range(0, len(kept), 64):
-            ids, mask = pad_batch([ar.vocab.encode(w) for w in kept[at : at + 64]], ar.vocab.pad)
-            with torch.no_grad():
-                total += ar.token_nats(ids, mask).sum().item()
-        r |= dict(
-            autoregressive=dict(
-                nats_per_token=total / tokens,
-                nats_per_block_token=total / blocks,
-                parameters=sum(p.numel() for p in ar.parameters()),
-            )
-        )
+        size = dict(parameters=sum(p.numel() for p in ar.parameters()))
+        r |= dict(autoregressive=beside(nats_of(ar, kept), bound, sizes) | size)
+    elif old.get('weights') == weights() and 'autoregressive' in old:
+        r |= dict(autoregressive=old['autoregressive'])
     keep(
         job,
         dict(task='nll', method='bound', model='e2e', corpus=f'e2e {split}')

@@ -286,7 +286,9 @@ def nll():
     size = found[0]['autoregressive']['parameters'] / 1e6
     return table(
         ['nats a block token (nats a word and END)', 'test', 'valid'],
-        [['diffusion, at most', *(f'{two(r)} ± {r["std_error"]:.3f}' for r in found)],
+        [['diffusion, at most (± one standard error)', *(
+            f'{r["nats_per_block_token"]:.3f} ± {r["block_std_error"]:.3f}'
+            f' ({r["nats_per_token"]:.3f} ± {r["std_error"]:.3f})' for r in found)],
          [f'autoregressive Transformer of {size:.1f}M parameters',
           *(two(r['autoregressive']) for r in found)],
          ['Kneser-Ney 5-gram', *(two(r['kneser_ney_5gram']) for r in found)]])
@@ -336,6 +338,11 @@ def bench():
           f' {m["guided_faithful"]:.0f} MB',
           f'{m["train_ours"]:.0f}; {m["guided_ours"]:.0f} MB', '']])
 
+def bench_float32():
+    "Our training loop without bfloat16, in words a second over the released one's."
+    r, = rows('bench')
+    return f'{r["ablation"]["+ packed"]["ratio"]["median"]:.1f}'
+
 def size(preset):
     "Millions of parameters of a model that `dlm-train` makes from this preset."
     from diffusion_lm_nb.commands import PRESETS
@@ -347,10 +354,13 @@ def size(preset):
              else ARTransformer(words, **args))
     return f'{sum(p.numel() for p in model.parameters()) / 1e6:.1f}'
 
+def dials_ratio(found):
+    low, high = found['lm_interval']
+    return f'{found["lm_ratio"]:.2f} ({low:.2f}–{high:.2f})'
+
 def ancestral_ratio():
-    "Perplexity of free texts by η = 1 in 50 steps, over people's."
-    found = row('dials', solver='ddim', dial=1., steps=50, grid='even', temperature=1.)
-    return f'{found["lm_ratio"]:.2f}'
+    "Perplexity of free texts by η = 1 in 50 steps, over people's validation texts."
+    return dials_ratio(row('dials', solver='ddim', dial=1., steps=50, grid='even', temperature=1.))
 
 def judged(task):
     "Which of a task's targets the table counts: for semantic content those without yes and no."
@@ -454,7 +464,18 @@ def sweep_gap(method, **setting):
               and r['method'] == method and r['setting'] == setting]
     return f'{found["rouge_l"]:.1f}'
 
-def gap(method): return f'{row("gaps", method=method)["rouge_l"]:.1f}'
+def cold_minutes():
+    "For 50 texts with the authors' number of iterations, in the sweep."
+    found, = [r for r in rows('baselines_sweep') if r['task'] == 'infill'
+              and r['method'] == 'cold' and r['setting'] == {}]
+    return f'{found["seconds_per_50"] / 60:.0f}'
+
+def gap(method, interval=False):
+    "ROUGE-L of the fifty gaps."
+    r = row('gaps', method=method)
+    low, high = bootstrap(r['by_target'])
+    return f'{r["rouge_l"]:.1f}' + (f' ({low:.0f}–{high:.0f})' if interval else '')
+
 def hand_gap(method):
     "BLEU-4 of the ten gaps that were written by hand."
     return f'{row("baselines", task="infill", method=method)["bleu4"]:.1f}'
@@ -481,16 +502,23 @@ def authors_fluency(task):
     low, high = r['lm_interval']
     return f'{r["lm_ratio"]:.2f} ({low:.2f}–{high:.2f})'
 
-def bound(split):
-    r = row('e2e', job=f'nll-{split}')
-    return f'{r["nats_per_block_token"]:.3f} ± {r["std_error"]:.3f}'
+def before(figure, particles=''):
+    "Of the authors' tags with the model before this one."
+    r = row('authors_before', task='pos', method=f'diffusion{particles}')
+    return f'{r[figure]:.2f}'
 
-def five_gram(split):
-    "Nats a block token of a Kneser-Ney 5-gram on the same texts, no more than two errors away."
+def bound(split):
+    "Nats a block token, and their standard error."
     r = row('e2e', job=f'nll-{split}')
-    other = r['kneser_ney_5gram']['nats_per_block_token']
-    assert abs(other - r['nats_per_block_token']) < 2 * r['std_error'] # so the text
-    return f'{other:.3f}'
+    return f'{r["nats_per_block_token"]:.3f} ± {r["block_std_error"]:.3f}'
+
+def five_gram_paired(split):
+    "The bound minus a Kneser-Ney 5-gram, text by text, nats a block token, with its interval."
+    r = row('e2e', job=f'nll-{split}')['kneser_ney_5gram']
+    ends = (r['bound_minus_it'] + k * 1.96 * r['bound_minus_it_error'] for k in (-1, 1))
+    low, high = ends
+    if split == 'test': assert low < 0 < high # so the text
+    return minus(f'{r["bound_minus_it"]:+.3f} ({low:+.3f} to {high:+.3f})')
 
 def small_gpt(what):
     "Of the GPT of chapter 13: millions of parameters, or nats a block token on all test texts."
@@ -499,25 +527,38 @@ def small_gpt(what):
 
 def surer_ratio():
     "Perplexity of free texts by the share of fresh noise that steered texts have."
-    found = row('dials', solver='renoise', dial=dial('steered_share'), steps=50, texts=512,
-                grid='even', temperature=dial('temperature'))
-    return f'{found["lm_ratio"]:.2f}'
+    return dials_ratio(row('dials', solver='renoise', dial=dial('steered_share'), steps=50,
+                           texts=512, grid='even', temperature=dial('temperature')))
 
 def cooled_ratio():
     "As `ancestral_ratio`, with the temperature of the default solver: the same steps, cooled."
     assert dial('share') == 0 # a share of 0 is η = 1
-    found = row('dials', solver='ddim', dial=1., steps=50, grid='even', texts=512,
-                temperature=dial('temperature'))
-    return f'{found["lm_ratio"]:.2f}'
+    return dials_ratio(row('dials', solver='ddim', dial=1., steps=50, grid='even', texts=512,
+                           temperature=dial('temperature')))
 
-def most_repeats():
-    "The largest share of texts in which a word follows itself, over the controls of ours."
-    return max(r['repeats'] for r in rows('cpu') if r['method'] == 'diffusion' and 'repeats' in r)
+def over_test():
+    "The same in the unit of the tables: over people's test texts."
+    return f'{free()["lm_score"] / people():.2f}'
+
+def most_repeats(method='diffusion'):
+    "The largest share of texts in which a word follows itself, over the controls of a method."
+    return max(r['repeats'] for r in rows('cpu') if r['method'] == method and 'repeats' in r)
 
 def second_reader(task):
     "Points by which the labeller's success is below the judge's."
     r = row('cpu', task=task, method='diffusion')
     return f'{100 * (r["success"] - r["success_labeller"]):.1f}'
+
+def second(task, method):
+    "What the labeller finds of a task's targets."
+    return pct(row('cpu', task=task, method=method)['success_labeller'])
+
+def second_interval():
+    "Wilson's, of the target spans that the labeller finds in people's sentences, one a target."
+    n = row('cpu', task='spans', method='diffusion')['n_targets']
+    found = row('cpu', task='spans', method='their sentences')['success_labeller'] * n
+    low, high = wilson_interval(round(found), n)
+    return f'{pct(low, 0)} to {pct(high, 0)}'
 
 SAMPLED = dict(FULL, **{'diffusion': 'diffusion, our way', 'pplm': 'PPLM, bag of words'})
 
