@@ -4,6 +4,7 @@
     DLM_DATA=... OMP_NUM_THREADS=1 python scripts/ablate.py --only recipe exchange-0 --seeds 0 1 2
     python scripts/ablate.py --table                                 # the table, from the rows
     DLM_DATA=... python scripts/ablate.py --models "NAME=FOLDER" ... # calibration of saved models
+    python scripts/ablate.py --keep OUT/ablate.json # the rows that `scripts/gpu.py ablate` measured
 
 A row holds: the bound on 400 validation texts of E2E (the same noise for all runs); the squared
 error that is seen and the one that the marginals expect (`calibration`); and 200 texts of the
@@ -66,11 +67,11 @@ class same_dropout(with_dropout):
         super().__exit__(*error)
         torch.set_rng_state(self.state)
 
-def likelihood_loss(self, ids, mask, gen, shard=(0, 1)):
+def likelihood_loss(self, ids, mask, gen, shard=(0, 1), twice=None):
     "In place of `DiffusionLM.loss`: the integrand of the bound (chapter 08), and the rounding."
-    B, L = ids.shape
-    t = loss_module.stratified_timesteps(B, gen, 'cpu').clamp(0, 1 - 1e-3)
-    noise = torch.randn(B, L, self.dim, generator=gen)
+    (B, L), dev = ids.shape, ids.device
+    t = loss_module.stratified_timesteps(B, gen, dev).clamp(0, 1 - 1e-3)
+    noise = self.forward_noise(B, L, gen)
     x0, m, first = self.emb(ids), mask.float(), None
     xt = q_sample(x0, t, self.schedule, noise)
     if loss_module.self_condition_now(gen):
@@ -78,8 +79,8 @@ def likelihood_loss(self, ids, mask, gen, shard=(0, 1)):
     x̂0 = self.predict(xt, t, mask, first)[1]
     w = 1e3 * vlb_weight(t.double(), t.double() + 1e-3, self.schedule).float() # −½ dSNR/dt
     kl = w[:, None] * (x0 - x̂0).pow(2).sum(-1) * m
-    zero = torch.zeros(B)
-    x1 = q_sample(x0, zero, self.schedule, torch.randn(x0.shape, generator=gen))
+    zero = torch.zeros(B, device=dev)
+    x1 = q_sample(x0, zero, self.schedule, self.forward_noise(B, L, gen))
     logp = self.predict(x1, zero, mask)[0]
     nll = F.nll_loss(logp.transpose(1, 2), ids, reduction='none') * m
     ce = (kl + nll).sum() / m.sum()
@@ -87,16 +88,19 @@ def likelihood_loss(self, ids, mask, gen, shard=(0, 1)):
 
 def schedule_of(lm, ids, mask, points=16):
     "mu and s of the entropic curve that is nearest to the words' cross-entropy, after a logit."
-    t = torch.linspace(.03, .97, points)
+    times, nats = torch.linspace(.03, .97, points), []
     with loss_module.without_dropout(lm.net):
-        nats = [F.nll_loss(lm.predict(lm.corrupt(ids, u.expand(len(ids)), torch.randn(
-            *ids.shape, lm.dim, generator=keyed_generator(7, i))), u.expand(len(ids)), mask)[0]
-            .transpose(1, 2), ids, reduction='none')[mask].mean() for i, u in enumerate(t)]
-    h = torch.stack(nats) / nats[-1] # the share of the information that is lost
-    use = (h > .05) & (h < .95)
-    snr, logit = lm.schedule.log_snr(t)[use], h[use].logit()
-    slope = torch.corrcoef(torch.stack([snr, logit]))[0, 1] * logit.std() / snr.std() # is -1/s
-    return float(snr.mean() - logit.mean() / slope), float(-1 / slope)
+        for i, u in enumerate(times.tolist()):
+            t = torch.full((len(ids),), u, device=ids.device)
+            noise = lm.forward_noise(*ids.shape, keyed_generator(7, i))
+            logp, _ = lm.predict(lm.corrupt(ids, t, noise), t, mask)
+            nats.append(F.nll_loss(logp[mask].float(), ids[mask]).item())
+    lost = torch.tensor(nats) / nats[-1]                  # the share of the information
+    use = (lost > .05) & (lost < .95)
+    if use.sum() < 2: return lm.schedule.mu, lm.schedule.s
+    A = torch.stack([lm.schedule.log_snr(times)[use], torch.ones(int(use.sum()))], 1)
+    slope, middle = torch.linalg.lstsq(A, lost[use].logit()[:, None]).solution[:, 0].tolist()
+    return (-middle / slope, -1 / slope) if slope < 0 else (lm.schedule.mu, lm.schedule.s)
 
 def learned_schedule(self, ids, mask, gen, shard=(0, 1), twice=None, own=DiffusionLM.loss):
     "In place of `DiffusionLM.loss`: every 50 steps the schedule moves toward what was measured."
@@ -131,16 +135,16 @@ CHANGES = {
         model(dim=32, schedule_args=dict(mu=-2.0, s=.8, hi=2.3, lo=-9.7)), {}),
 }
 
-def made(name, seed):
-    "A model trained with one change."
+def made(name, seed, texts, recipe=RECIPE, device='cpu'):
+    "A model trained with one change of the recipe."
     change, parts = CHANGES[name]
-    p = change(RECIPE)
+    p = change(recipe)
     torch.manual_seed(seed)
-    lm, at = make_diffusion(p, load_corpus('e2e', 'train'), seed)
+    lm, at = make_diffusion(p, texts, seed)
     patches = [mock.patch.object(DiffusionLM if k == 'loss' else loss_module, k, v)
                for k, v in parts.items()]
     for one in patches: one.start()
-    try: log = fit(lm, at, p, device='cpu', quiet=True)
+    try: log = fit(lm, at, p, device=device, quiet=True)
     finally:
         for one in patches: one.stop()
     return lm.eval(), log[-1]['loss']
@@ -150,13 +154,14 @@ def calibration(lm, texts, points=20):
     """The squared error that is seen and the one that the marginals expect, with one call of the
     network and with two, each weighted as in the bound and summed over time: nats a block token.
     """
-    ids, mask = pad_batch([lm.vocab.encode(w) for w in texts], lm.vocab.pad)
+    ids, mask = (u.to(lm.device) for u in pad_batch([lm.vocab.encode(w) for w in texts],
+                                                     lm.vocab.pad))
     x0, total = lm.emb(ids), dict(seen1=0., expected1=0., seen2=0., expected2=0.)
     for i in range(points):
         edges = torch.tensor([i / points, (i + 1) / points]).double()
         w = float(vlb_weight(edges[:1], edges[1:], lm.schedule))
-        t = torch.full((len(ids),), (i + .5) / points)
-        xt = q_sample(x0, t, lm.schedule, torch.randn(x0.shape, generator=keyed_generator(5, i)))
+        t = torch.full((len(ids),), (i + .5) / points, device=lm.device)
+        xt = q_sample(x0, t, lm.schedule, lm.forward_noise(*ids.shape, keyed_generator(5, i)))
         calls = lm.predict(xt, t, mask), lm.predict_twice(xt, t, mask)
         for k, (logp, x̂0) in enumerate(calls, 1):
             seen = (x0 - x̂0).pow(2).sum(-1)
@@ -177,21 +182,42 @@ def measure_models(named): # NAME=FOLDER
         write_atomic(MODELS, json.dumps(rows, indent=1) + '\n')
         print(row, flush=True)
 
-def run(name, seed):
-    "Train with one change and measure: the row."
+def run(name, seed, texts, valid, recipe=RECIPE, device='cpu', few=False):
+    "Train with one change and measure: the row. `few`: hardly any texts, to try it out."
     begun = time.monotonic()
-    lm, last = made(name, seed)
+    lm, last = made(name, seed, texts, recipe, device)
     trained = time.monotonic() - begun
-    valid = [e.words for e in load_corpus('e2e', 'valid') if len(e.words) <= lm.length - 2]
-    r = likelihood(lm, valid, 16, limit=400, seed=1)
-    texts = [t.split() for t in lm.sample(200, seed=1, solver='ancestral')]
+    valid = [e.words for e in valid if len(e.words) <= lm.length - 2]
+    r = likelihood(lm, valid, 2 if few else 16, limit=8 if few else 400, seed=1)
+    written = lm.sample(4 if few else 200, seed=1, solver='ancestral', steps=4 if few else 50)
+    texts = [t.split() for t in written]
     return dict(
-        change=name, seed=seed, steps=STEPS, parameters=sum(p.numel() for p in lm.parameters()),
+        change=name, seed=seed, steps=recipe.steps,
+        parameters=sum(p.numel() for p in lm.parameters()),
         valid=r['nats_per_block_token'], std_error=r['std_error'], texts=r['texts'],
         **calibration(lm, valid[:1500:10]), training_loss=last,
         lm_score=fluency(texts), distinct4=distinct(texts), repeats=repeats(texts),
-        training_seconds=round(trained), hardware=hardware(), commit=commit(),
-        command=f"python scripts/ablate.py --only '{name}' --seeds {seed}")
+        training_seconds=round(trained))
+
+def put(more):
+    "Rows into the table; of the same change and seed the new one stays."
+    rows = json.loads(TABLE.read_text()) if TABLE.exists() else []
+    found = {(r['change'], r['seed']): r for r in [*rows, *more]}
+    rows = sorted(found.values(), key=lambda r: ([*CHANGES].index(r['change']), r['seed']))
+    write_atomic(TABLE, json.dumps(rows, indent=1) + '\n')
+
+def keep(report):
+    "The rows of a job on a GPU, in place of rows of other machines: one table, one machine."
+    if report['job'] != 'ablate' or report['tiny']:
+        raise SystemExit(f'no report of a whole ablation: job {report["job"]},'
+                         f' tiny {report["tiny"]}')
+    here = dict(hardware=report['device'], commit=commit(), command=report['command'])
+    rows = [r | here for r in report['results'].values()]
+    if not rows: raise SystemExit('the report has no rows')
+    old = json.loads(TABLE.read_text()) if TABLE.exists() else []
+    write_atomic(TABLE, json.dumps([r for r in old if r['hardware'] == report['device']]))
+    put(rows)
+    print(len(rows), 'rows kept')
 
 def table():
     "The rows as Markdown, means over seeds."
@@ -215,18 +241,18 @@ def main():
     ask.add_argument('--seeds', nargs='+', type=int, default=[0])
     ask.add_argument('--table', action='store_true')
     ask.add_argument('--models', nargs='+', metavar='NAME=FOLDER')
+    ask.add_argument('--keep', metavar='REPORT')
     o = ask.parse_args()
     if o.table: return table()
+    if o.keep: return keep(json.loads(Path(o.keep).read_text()))
     if o.models: return measure_models(o.models)
     for seed in o.seeds:
         for name in o.only:
             rows = json.loads(TABLE.read_text()) if TABLE.exists() else []
             if any((r['change'], r['seed']) == (name, seed) for r in rows): continue
-            row = run(name, seed)
-            rows = json.loads(TABLE.read_text()) if TABLE.exists() else []
-            rows = sorted([*rows, row], key=lambda r: ([*CHANGES].index(r['change']), r['seed']))
-            write_atomic(TABLE, json.dumps(rows, indent=1) + '\n')
-            print({k: v for k, v in row.items() if k not in ('hardware', 'commit', 'command')},
-                  flush=True)
+            row = run(name, seed, load_corpus('e2e', 'train'), load_corpus('e2e', 'valid'))
+            put([row | dict(hardware=hardware(), commit=commit(), command=
+                            f"python scripts/ablate.py --only '{name}' --seeds {seed}")])
+            print(row, flush=True)
 
 if __name__ == '__main__': main()

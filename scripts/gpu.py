@@ -5,7 +5,7 @@ On the machine with the GPU:        python scripts/gpu.py all --data e2e.safeten
                                     the same line again goes on where it was; OUT/state.json says what is done
 At home again:                      python scripts/gpu.py judge OUT                   # results/gpu.json, curves.json, bench.json
 
-Jobs of nine minutes (smoke, e2e, protocol, roc, paper, rivals): see gpu_jobs.py.
+Jobs of nine minutes (smoke, e2e, protocol, roc, paper, rivals, sweep, ablate): see gpu_jobs.py.
 
 It needs torch, transformers, accelerate, safetensors, huggingface_hub, tqdm, fastcore and no network. What it leaves in OUT are at most eight files
 of less than 16 MB. `train` in place of `all`: the model and its curve alone. Work in progress lies in --work (runs/gpu), which may be lost between calls: then the next call starts again.
@@ -560,8 +560,8 @@ def main(argv=None):
     p = argparse.ArgumentParser(description=__doc__.splitlines()[0])
     p.add_argument(
         'what',
-        choices=['smoke', 'e2e', 'protocol', 'roc', 'paper', 'rivals', 'sweep', 'all', 'train', 'judge',
-                 'keep', 'classifier', 'sharded', 'speed', 'growth'],
+        choices=['smoke', 'e2e', 'protocol', 'roc', 'paper', 'rivals', 'sweep', 'ablate', 'all',
+                 'train', 'judge', 'keep', 'classifier', 'sharded', 'speed', 'growth'],
     )
     p.add_argument(
         'folder',
@@ -602,7 +602,7 @@ def main(argv=None):
     p.add_argument('--train-seconds', type=float, help='e2e: 330')
     p.add_argument('--tiny', action='store_true', help='a job in seconds on a CPU')
     o = p.parse_args(argv)
-    if o.what in ('smoke', 'e2e', 'protocol', 'roc', 'paper', 'rivals', 'sweep'):
+    if o.what in ('smoke', 'e2e', 'protocol', 'roc', 'paper', 'rivals', 'sweep', 'ablate'):
         import gpu_jobs
         try: return gpu_jobs.run(o)
         except BadInput as e:

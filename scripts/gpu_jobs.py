@@ -7,6 +7,7 @@
     python scripts/gpu.py paper    --out OUT --data e2e.safetensors # the paper's model and its way
     python scripts/gpu.py rivals   --out OUT --data e2e.safetensors # baselines of the model's size
     python scripts/gpu.py sweep    --out OUT --targets sweep.json   # strengths of guidance
+    python scripts/gpu.py ablate   --out OUT --data e2e.safetensors # one change at a time, 3 seeds
 
 `--data` is what `dlm-pack e2e-labelled --out e2e.safetensors` wrote (`dlm-pack roc` for roc).
 OUT holds NAME.json, which says of each part how long it took, or why it failed or was left out;
@@ -783,8 +784,31 @@ def rivals(job):
     in_shares(job, names)
 
 
+
+# ---- ablate: the recipe with one change at a time
+
+BESIDE = 8 # processes
+TRIED = 'recipe', 'the loss is the bound', 'schedule learned while it trains' # by `--tiny`
+
+def ablate(job):
+    "The runs of `scripts/ablate.py`, some side by side; all changes with one seed come first."
+    import ablate as study                                  # beside this file
+    few, o = job.o.tiny, job.o
+    n = 2 if few else BESIDE
+    if not o.share: return in_shares(job, [str(k) for k in range(n)])
+    runs = [(seed, name) for seed in range(3) for name in study.CHANGES]
+    if few: runs = [(0, name) for name in TRIED]
+    recipe = replace(study.RECIPE, precision='bf16' if job.gpu else 'no')
+    texts, valid = texts_of(job, 'train'), texts_of(job, 'valid')
+    for seed, name in runs[int(o.share)::n]:
+        def one():
+            return study.run(name, seed, texts, valid, tiny(recipe) if few else recipe,
+                             job.device, few)
+        job.part(f'{name}, seed {seed}', one, 3 if few else 75)
+
+
 JOBS = dict(smoke=smoke, e2e=e2e, protocol=protocol, roc=roc, paper=paper, rivals=rivals,
-            sweep=sweep)
+            sweep=sweep, ablate=ablate)
 
 def run(o): # the options of gpu.py
     "Do a job; its report is in OUT whatever happens."

@@ -12,6 +12,8 @@ JOBS = {'smoke': {'fit', 'semantic', 'spans', 'likelihood', 'save'},
                      'authors pos diffusion 0'}, 'roc': {'train', 'bound', 'gaps', 'weights'},
         'paper': {'train', 'semantic classifier', 'syntax classifier', 'semantic'},
         'rivals': {'ar', 'ft-semantic'},
+        'ablate': {'recipe, seed 0', 'the loss is the bound, seed 0',
+                   'schedule learned while it trains, seed 0'},
         'sweep': {"pos diffusion {'size': 0.5, 'inner': 1, 'steps': 50}"}}
 
 def job(name, out, *more): # -> the exit code, and the report
@@ -45,6 +47,22 @@ def test_job_runs_to_its_end(name, tmp_path):
     assert len(home) <= 10 and all(p.stat().st_size < 16 * 2 ** 20 for p in home)
     if name in ('e2e', 'protocol', 'roc', 'paper', 'sweep'):
         assert (tmp_path / f'{name}-rows.jsonl.gz').stat().st_size > 100
+
+def test_rows_of_a_gpu_take_the_place_of_others(tmp_path, monkeypatch):
+    monkeypatch.syspath_prepend(str(repo / 'scripts'))
+    import ablate
+    monkeypatch.setattr(ablate, 'TABLE', tmp_path / 'ablation.json')
+    monkeypatch.setattr(ablate, 'commit', lambda: 'abc')
+    ablate.put([dict(change='recipe', seed=0, hardware='cpu')])
+    rows = {'recipe, seed 0': dict(change='recipe', seed=0, valid=1.),
+            'EMA .999, seed 1': dict(change='EMA .999', seed=1, valid=2.)}
+    report = dict(job='ablate', tiny=False, device='H200', command='gpu', results=rows)
+    for _ in range(2): ablate.keep(report)
+    kept = json.loads(ablate.TABLE.read_text())
+    assert [(r['change'], r['hardware'], r['commit']) for r in kept] == [
+        ('recipe', 'H200', 'abc'), ('EMA .999', 'H200', 'abc')]
+    with pytest.raises(SystemExit, match='tiny'): ablate.keep(report | dict(tiny=True))
+    assert json.loads(ablate.TABLE.read_text()) == kept
 
 def test_a_job_without_time_says_what_it_left_out(tmp_path):
     done, report = job('protocol', tmp_path, '--seconds', '6')
