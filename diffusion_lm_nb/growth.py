@@ -117,7 +117,8 @@ def growth_curves(rows, # of results/further.json, part growth
     size is that of its lowest seed: rows count the first batch, whose length a seed draws.
     """
     found = {(r['method'], r['width'], r['layers'], r['seed']): r
-             for r in rows if (r['part'], r['corpus'], r['steps']) == ('growth', corpus, steps)}
+             for r in rows if (r['part'], r['corpus'], r['steps']) == ('growth', corpus, steps)
+             and r.get('lr', 2e-3) == 2e-3}
     cells = [c for c in sorted({key[1:] for key in found})
              if all((kind, *c) in found for kind in kinds)]
     first = {}

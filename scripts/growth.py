@@ -3,6 +3,7 @@
     DLM_DATA=... OMP_NUM_THREADS=1 python scripts/growth.py e2e [--seeds 0 1] [--device cuda]
     DLM_DATA=... OMP_NUM_THREADS=1 python scripts/growth.py roc
     DLM_DATA=... OMP_NUM_THREADS=1 python scripts/growth.py e2e --widths 64 --steps 4000
+    DLM_DATA=... OMP_NUM_THREADS=1 python scripts/growth.py e2e --widths 256 --lr 5e-4
     python scripts/growth.py --table
 
 Four sizes a kind, each trained for the same number of steps of 32 texts, learning rate and all else
@@ -23,19 +24,19 @@ from diffusion_lm_nb.training import fit, make_ar, make_diffusion
 from measure import commit, hardware
 from parts import put, rows_of
 
-STEPS, ROWS = 1000, 32
+STEPS, ROWS, RATE = 1000, 32, 2e-3
 SIZES = ((64, 2), (96, 3), (160, 4), (256, 5)) # width and layers
 KINDS = 'ar', 'masked', 'gaussian'
 CORPORA = dict(e2e=dict(min_count=10, exchange=.5), roc=dict(min_count=30, exchange=0.))
 
-def preset_of(corpus, kind, size, steps=STEPS):
+def preset_of(corpus, kind, size, steps=STEPS, lr=RATE):
     "The recipe of a run: all but the size and the kind of model is the same."
     width, layers = size
     shape = dict(width=width, layers=layers, heads=4)
     model = shape if kind == 'ar' else SMALL | shape | (
         dict(recipe='masked') if kind == 'masked' else {})
     made_by = 'ar' if kind == 'ar' else 'diffusion'
-    return Preset(made_by, corpus, model, batch_size=ROWS, steps=steps, lr=2e-3, warmup=100,
+    return Preset(made_by, corpus, model, batch_size=ROWS, steps=steps, lr=lr, warmup=100,
                   decay=.7, ema=.99, **CORPORA[corpus])
 
 @torch.no_grad()
@@ -50,9 +51,9 @@ def ar_nats(model, texts): # word lists -> nats a block token, standard error
     ratio = nats.sum() / sizes.sum()
     return ratio.item(), ((nats - ratio * sizes).std() / sizes.mean() / len(texts) ** .5).item()
 
-def run(corpus, kind, size, seed, steps=STEPS, device='cpu', texts=None, valid=None):
+def run(corpus, kind, size, seed, steps=STEPS, lr=RATE, device='cpu', texts=None, valid=None):
     "Train one model and measure it: its row."
-    preset = preset_of(corpus, kind, size, steps)
+    preset = preset_of(corpus, kind, size, steps, lr)
     texts = texts or load_corpus(corpus, 'train')
     valid = [e.words for e in valid or load_corpus(corpus, 'valid') if len(e.words) <= 62][:400]
     torch.manual_seed(seed)
@@ -67,14 +68,17 @@ def run(corpus, kind, size, seed, steps=STEPS, device='cpu', texts=None, valid=N
         bound, error = r['nats_per_block_token'], r['std_error']
     inner = model.net.transformer.h if kind == 'ar' else model.net.blocks
     return dict(part='growth', corpus=corpus, method=kind, width=size[0], layers=size[1], seed=seed,
-                steps=steps, parameters=sum(p.numel() for p in model.parameters()),
+                steps=steps, lr=lr, parameters=sum(p.numel() for p in model.parameters()),
                 inner_parameters=sum(p.numel() for p in inner.parameters()),
                 vocabulary=len(model.vocab), flops=flops * steps, bound=bound, std_error=error,
                 texts=len(valid), training_seconds=seconds, commit=commit(),
                 hardware=hardware().replace('float32', 'bfloat16 autocast'),
-                command=f'python scripts/growth.py {corpus}')
+                command=f'python scripts/growth.py {corpus}'
+                + (f' --lr {lr:g}' if lr != RATE else ''))
 
-def key(r): return r['corpus'], r['method'], r['width'], r['layers'], r['seed'], r['steps']
+def key(r): # rows without a learning rate are older than the choice
+    return (*(r[k] for k in ('corpus', 'method', 'width', 'layers', 'seed', 'steps')),
+            r.get('lr', RATE))
 
 def main():
     ask = argparse.ArgumentParser(description=__doc__.splitlines()[0])
@@ -82,6 +86,7 @@ def main():
     ask.add_argument('--seeds', type=int, nargs='+', default=[0])
     ask.add_argument('--widths', type=int, nargs='+', default=[w for w, _ in SIZES])
     ask.add_argument('--steps', type=int, default=STEPS)
+    ask.add_argument('--lr', type=float, default=RATE, help='learning rate')
     ask.add_argument('--device', default='cpu')
     ask.add_argument('--table', action='store_true')
     o = ask.parse_args()
@@ -95,15 +100,16 @@ def main():
             texts, valid = (load_corpus(corpus, part) for part in ('train', 'valid'))
             for size in (s for s in SIZES if s[0] in o.widths):
                 for kind in KINDS:
-                    if (corpus, kind, *size, seed, o.steps) in map(key, rows_of('growth')): continue
-                    row = run(corpus, kind, size, seed, o.steps, o.device, texts, valid)
+                    if (corpus, kind, *size, seed, o.steps, o.lr) in map(key, rows_of('growth')):
+                        continue
+                    row = run(corpus, kind, size, seed, o.steps, o.lr, o.device, texts, valid)
                     put('growth', rows_of('growth') + [row])
                     print(corpus, kind, size, seed, f'{row["bound"]:.3f} {row["flops"]:.2e}'
                           f' {row["training_seconds"]:.0f} s', flush=True)
     if o.table:
         for r in sorted(rows_of('growth'), key=key):
             print(f'{r["corpus"]:4}{r["method"]:9}{r["width"]:4} × {r["layers"]}'
-                  f'{r["steps"]:7,} steps seed {r["seed"]}'
+                  f'{r["steps"]:7,} steps lr {r.get("lr", RATE):g} seed {r["seed"]}'
                   f'{r["parameters"] / 1e6:7.2f}M{r["flops"]:10.2e}{r["bound"]:7.3f}'
                   f' ± {r["std_error"]:.3f}')
 

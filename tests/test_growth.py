@@ -124,6 +124,9 @@ def test_curves_are_aligned():
         assert torch.allclose(bound[::2] + .1, bound[1::2])
     rows.remove(row('masked', 96, 1))                      # a run that one kind lacks
     assert all(len(c) == 5 for curve in growth_curves(rows, 'e2e').values() for c in curve)
+    slow = [row(k, w, 0, lr=5e-4) | dict(bound=9.) for k in KINDS for w in (64, 256)]
+    assert growth_curves(rows + slow, 'e2e').keys() == found.keys()
+    assert all(max(c[1]) < 9 and len(c[1]) == 5 for c in growth_curves(rows + slow, 'e2e').values())
     rows.append(row('ar', 96, 2, corpus='roc'))
     longer = [row('ar', 64, 9, steps=4000)]
     assert growth_curves(rows + longer, 'e2e').keys() == found.keys()
