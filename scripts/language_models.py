@@ -1,13 +1,13 @@
 #!/usr/bin/env python
-"""Measures the language models of chapters 13 and 13b: one row a job and model, into
+"""Measures the language models of chapters 13 to 13c: one row a job and model, into
 results/language_models.json.
 
     for m in gpt bert xlm xlm-mlm gpt2 bart bart-{mask,delete,infill,permute,rotate}
     do dlm-train e2e-$m --out runs/e2e-$m; done
     DLM_DATA=... OMP_NUM_THREADS=1 python scripts/language_models.py [JOB ...]
 
-JOB: likelihood, masked, xlm, bart, samples, fine-tuning (on E2E's test texts), and grammar (no
-corpus is needed). A run that was cut off goes on; rows that are there are kept. What is not
+JOB: likelihood, masked, xlm, bart, samples, fine-tuning (on E2E's test texts), next-sentence, and
+grammar and pairs (no corpus is needed). A run that was cut off goes on; rows that are there are kept. What is not
 trained is skipped, and its command is said. --models FOLDER, --table FILE: other places; --limit N:
 the first N test texts, to try it out.
 
@@ -29,17 +29,19 @@ from functools import cache
 from pathlib import Path
 
 import torch
-from torch import nn
 
-from diffusion_lm_nb.files import BadInput, write_atomic
-from diffusion_lm_nb.corpora import load_corpus
+from diffusion_lm_nb.files import write_atomic
+from diffusion_lm_nb.corpora import load_corpus, sentences
+from diffusion_lm_nb.grammar import Grammar
 from diffusion_lm_nb.ngram import KneserNey
-from diffusion_lm_nb.data import Batches, pad_batch
 from diffusion_lm_nb.loss import Preset, keyed_generator
 from diffusion_lm_nb.training import fit
 from diffusion_lm_nb.language_models import (
-    BERT, GPT, GPT2, LM_PRESETS, MASK, XLM, cross_entropy, maker)
-from diffusion_lm_nb.mask_filling import BART, cloze, masked_scores
+    BERT, GPT, GPT2, LM_PRESETS, MASK, XLM, maker, sentence_pairs)
+from diffusion_lm_nb.mask_filling import BART, BART_PRESETS, cloze, masked_scores
+from diffusion_lm_nb.text_pairs import (
+    TextClassifier, accuracy, entailment_pairs, fine_tune, next_sentence_accuracy,
+    similarity_pairs)
 
 sys.path.insert(0, str(Path(__file__).parent))
 TABLE = Path(__file__).parents[1]/'results'/'language_models.json'
@@ -95,53 +97,6 @@ def food(e):
     return dict(e.mr).get('food', 'none')
 
 
-class Classifier(nn.Module):
-    """Fine-tuning (Radford et al. 2018, eq. 3-5; Devlin et al. 2019, section 3.2): a linear layer
-    on a `GPT` (its state at EXTRACT) or a `BERT` (its pooled state at START), all of it trained.
-    """
-    def __init__(self, lm, classes, aux=0.5):  # aux: λ, the weight of GPT's own loss
-        super().__init__()
-        if not isinstance(lm, (GPT, BERT)):
-            raise BadInput(f'no classifier on a {type(lm).__name__}; there are GPT and BERT')
-        self.gpt, self.classes, self.aux = isinstance(lm, GPT), list(classes), aux
-        config = lm._hub_mixin_config
-        extra = ['DELIM', 'EXTRACT'] if self.gpt else []
-        self.lm = type(lm)(**config | dict(words=[*config['words'], *extra]))
-        own = self.lm.state_dict()
-        for name, weights in lm.state_dict().items():
-            own[name][:len(weights)] = weights
-        self.drop = nn.Dropout(config['dropout'])
-        self.head = nn.Linear(config['width'], len(self.classes))
-        nn.init.normal_(self.head.weight, std=0.02)
-        nn.init.zeros_(self.head.bias)
-
-    def rows(self, texts):
-        "ids and mask: START words EXTRACT for GPT, START words END for BERT."
-        v = self.lm.vocab
-        end = v.ids['EXTRACT'] if self.gpt else v.end
-        return pad_batch([v.encode(words)[:-1] + [end] for words in texts], v.pad)
-
-    def logits(self, ids, mask):
-        "Scores of the classes, (batch, classes)."
-        if not self.gpt:
-            h = self.lm.net.bert(input_ids=ids, attention_mask=mask.long()).pooler_output
-            return self.head(self.drop(h))
-        h = self.lm.net.transformer(input_ids=ids).last_hidden_state
-        return self.head(self.drop(h[torch.arange(len(ids)), mask.sum(1) - 1]))
-
-    def forward(self, ids, mask, y):
-        "-log p(y | words) + λ·(GPT's nats a token), dict of both: what a training loop calls."
-        l2 = cross_entropy(self.logits(ids, mask), y)
-        l1 = self.lm(ids, mask)[0] if self.gpt and self.aux else l2.new_zeros(())
-        return l2 + self.aux*l1, dict(l2=l2.detach(), l1=l1.detach())
-
-    @torch.no_grad()
-    def predict(self, texts):
-        "The likeliest class of each, a list of names."
-        ids, mask = (u.to(self.head.weight.device) for u in self.rows(texts))
-        return [self.classes[k] for k in self.logits(ids, mask).argmax(-1).tolist()]
-
-
 def few_labels(examples, label, each, seed):
     "A few examples, `each` of each class, drawn by a seed."
     kept = {}
@@ -152,31 +107,16 @@ def few_labels(examples, label, each, seed):
     return [e for k in sorted(kept) for e in kept[k]]
 
 
-def fine_tune(model, examples, label, preset, seed=0):
-    "The classifier, trained on labelled examples."
-    v = model.lm.vocab
-    batches = Batches([v.encode(e.words) for e in examples], v.pad, preset.batch_size, seed)
-
-    def at(step):
-        few = [examples[r] for r in batches(step)[2]]
-        y = torch.tensor([model.classes.index(label(e)) for e in few])
-        return *model.rows([e.words for e in few]), y
-
-    fit(model, at, preset, device='cpu', quiet=True)
-    return model
-
-
-def tuned(lm, pretrained, label, classes, few, preset, seed):
-    "A classifier that starts from the model, or from the same network with fresh weights."
+def tuned(lm, pretrained, few, classes, preset, seed, **kwargs):
+    "A `TextClassifier` that starts from the model, or from the same network with fresh weights."
     torch.manual_seed(seed)
     start = lm if pretrained else type(lm)(**lm._hub_mixin_config)
-    return fine_tune(Classifier(start, classes), few, label, preset, seed)
+    return fine_tune(TextClassifier(start, classes, **kwargs), few, preset, seed)
 
 
-def accuracy(model, examples, label):
-    "Share of the examples whose class is predicted."
-    found = model.predict([e.words for e in examples])
-    return sum(a == label(e) for a, e in zip(found, examples))/len(examples)
+def labelled(examples, label):
+    "What `fine_tune` takes: ((words,), class) of each text."
+    return [((e.words,), label(e)) for e in examples]
 
 
 # --- corpus, models, rows
@@ -384,8 +324,9 @@ def each_rate(lm, pretrained, label, labels=100, seeds=3):
     for lr in (3e-4, 1e-3, 3e-3, 1e-2):
         for seed in range(seeds):
             few = few_labels(corpus('train'), label, labels//len(classes), seed)
-            c = tuned(lm, pretrained, label, classes, few, replace(RUN, lr=lr), seed)
-            tried.setdefault(lr, []).append((accuracy(c, valid, label), accuracy(c, tests, label)))
+            c = tuned(lm, pretrained, labelled(few, label), classes, replace(RUN, lr=lr), seed)
+            tried.setdefault(lr, []).append(tuple(accuracy(c, labelled(part, label))
+                                                  for part in (valid, tests)))
     lr = max(tried, key=lambda lr: sum(v for v, _ in tried[lr]))
     got = [t for _, t in tried[lr]]
     return dict(accuracy=sum(got)/seeds, seeds=' '.join(f'{a:.3f}' for a in got), accuracies=got,
@@ -403,13 +344,22 @@ def fine_tuning():
 # --- on the grammar, with shipped models and a GPT that is trained here in ten seconds
 
 @cache
-def grammar_gpt():
-    "The GPT of chapter 13."
+def grammar_gpt(steps=300):
+    "The GPT of chapter 13, or one that is trained for longer."
     torch.manual_seed(0)
-    preset = LM_PRESETS['grammar-gpt']
+    preset = replace(LM_PRESETS['grammar-gpt'], steps=steps)
     lm, batch_at = maker(GPT)(preset, load_corpus('grammar'), 0)
     fit(lm, batch_at, preset, device='cpu', quiet=True)
     return lm
+
+
+SEEDS = 10  # of the labelled texts, of fresh weights and of the order, for what is compared
+
+
+def by_seed(got):
+    "What a row holds of the accuracies."
+    return dict(accuracy=sum(got)/len(got), seeds=' '.join(f'{a:.2f}' for a in got[:3]),
+                accuracies=got)
 
 
 def grammar_ratings(lm, pretrained, lr):
@@ -417,11 +367,155 @@ def grammar_ratings(lm, pretrained, lr):
     run = replace(RUN, corpus='grammar', steps=80, lr=lr, warmup=10, ema=0.9)
     judged, classes = load_corpus('grammar', 'valid')[:300], ['none', 'low', 'average', 'high']
     got = []
-    for seed in range(3):
-        few = few_labels(load_corpus('grammar'), rating, 20, seed)
-        got.append(accuracy(tuned(lm, pretrained, rating, classes, few, run, seed), judged, rating))
-    return dict(accuracy=sum(got)/3, seeds=' '.join(f'{a:.2f}' for a in got), accuracies=got,
-                labels=80, lr=lr, steps=80)
+    for seed in range(SEEDS):
+        few = labelled(few_labels(load_corpus('grammar'), rating, 20, seed), rating)
+        got.append(accuracy(tuned(lm, pretrained, few, classes, run, seed),
+                            labelled(judged, rating)))
+    return by_seed(got) | dict(labels=80, lr=lr, steps=80)
+
+
+# --- two texts at once
+
+PAIRS = dict(entailment=entailment_pairs, similarity=similarity_pairs)
+TWO = replace(RUN, batch_size=32, steps=2000, warmup=100, ema=0.98)
+RATES, SHARES, EACH = (5e-4, 1e-3, 2e-3, 4e-3, 8e-3), (.7, .15, .15), (3000, 100, 100)
+
+
+@cache
+def by_meaning(corpus):
+    "Training texts in three parts, for training, choice and test: no meaning is in two of them."
+    texts = [e for e in load_corpus(corpus) if len(e.words) <= 40]
+    groups = {}
+    for e in texts:
+        groups.setdefault(str(sorted(e.mr)), []).append(e)
+    order = torch.randperm(len(groups), generator=keyed_generator(21)).tolist()
+    names, parts, at = sorted(groups), [], 0
+    for share in SHARES:
+        end = at + round(share*len(groups))
+        parts.append([e for k in order[at:end] for e in groups[names[k]]])
+        at = end
+    return parts
+
+
+@cache
+def pairs_of(corpus, task):
+    "Pairs for training, choice of the learning rate, and test."
+    return [PAIRS[task](part, n, keyed_generator(22, k))
+            for k, (part, n) in enumerate(zip(by_meaning(corpus), EACH))]
+
+
+def pair_accuracy(lm, corpus, task, pretrained, aux, blind=False, seeds=5):
+    "Test accuracy by seed, at the learning rate that one more seed chose on other pairs."
+    parts = pairs_of(corpus, task)
+    train, choice, tests = map(without_first, parts) if blind else parts
+    classes = sorted({name for _, name in train})
+
+    def model(lr, seed):
+        run = replace(TWO, corpus=corpus, lr=lr)
+        return tuned(lm, pretrained, train, classes, run, seed, aux=aux,
+                     symmetric=task == 'similarity')
+
+    chosen = {lr: accuracy(model(lr, 100), choice) for lr in RATES}
+    lr = max(chosen, key=chosen.get)
+    got = [accuracy(model(lr, seed), tests) for seed in range(seeds)]
+    return by_seed(got) | dict(labels=len(train), lr=lr, steps=TWO.steps, tests=len(tests),
+                               chosen={str(k): v for k, v in chosen.items()})
+
+
+def without_first(labelled):
+    "The same pairs, and nothing can be read of the first text."
+    return [((['.'], b), name) for (_, b), name in labelled]
+
+
+def missing_words(corpus, task):
+    "No network: the class that is most frequent in training with so many words missing."
+    def missing(pair):
+        return min(sum(w not in pair[0] for w in pair[1]), 9)
+
+    train, _, tests = pairs_of(corpus, task)
+    seen = {}
+    for pair, name in train:
+        seen.setdefault(missing(pair), Counter())[name] += 1
+    guess = {n: count.most_common(1)[0][0] for n, count in seen.items()}
+    return by_seed([sum(guess.get(missing(p)) == k for p, k in tests)/len(tests)])
+
+
+def pairs(names=('bert', 'gpt'), tasks=tuple(PAIRS), corpus='grammar'):
+    of_job = dict(texts='grammar train, other meanings', command='pairs')
+    starts = dict(bert=lambda: BERT.from_pretrained('grammar-bert'),
+                  gpt=lambda: grammar_gpt(4000))
+    arms = dict(bert=((True, 0.), (False, 0.)), gpt=((True, .5), (False, .5), (True, 0.)))
+    for task in tasks:
+        for name in names:
+            for pretrained, aux in arms[name]:
+                said = f'{corpus}-{name}, {task}, {"pre-trained" if pretrained else "fresh"}'
+                said += ', λ = 0' if name == 'gpt' and not aux else ''
+                keep('two texts', said, lambda: pair_accuracy(
+                    starts[name](), corpus, task, pretrained, aux), **of_job)
+        keep('two texts', f'{corpus}-bert, {task}, the short text alone', lambda: pair_accuracy(
+            starts['bert'](), corpus, task, False, 0., blind=True, seeds=1), **of_job)
+        keep('two texts', f'missing words, {task}', lambda: missing_words(corpus, task), **of_job)
+
+
+# --- which noise prepares BART for gaps
+
+def after_noise(noise, seed, steps=2000, more=300):
+    """BART trained with a noise function, then with text infilling for a few steps, as all others;
+    no noise: these few steps alone. Nats of the gaps before and after.
+    """
+    preset = replace(BART_PRESETS['grammar-bart'], steps=steps)
+    torch.manual_seed(seed)
+    texts = load_corpus('grammar')[:10_000]
+    lm, batch_at = maker(BART)(replace(preset, model=preset.model | dict(noise=noise or 'infill')),
+                               texts, seed)
+    words = [e.words for e in load_corpus('grammar', 'test')[:300]]
+    gaps = [cut_gap(w, keyed_generator(1, i)) for i, w in enumerate(words)]
+    if noise:
+        fit(lm, batch_at, preset, device='cpu', quiet=True)
+    before = gap_nats(lm.eval(), words, gaps)['nats']
+    lm.noise = ['infill']
+    fit(lm, batch_at, replace(preset, steps=more, lr=1e-3), device='cpu', quiet=True)
+    return dict(noise=noise or 'none', nats_before=before, steps=steps if noise else 0, more=more,
+                seed=seed) | gap_nats(lm.eval(), words, gaps)
+
+
+def noises(seeds=(0, 1)):
+    for seed in seeds:
+        for noise in ('', 'mask', 'delete', 'infill', 'permute', 'rotate', 'infill,permute'):
+            keep('noise, then gaps', f'{noise or "no first stage"}, seed {seed}',
+                 lambda: after_noise(noise, seed), texts='grammar test', command='noises')
+
+
+def best_next_sentence(examples):
+    """The accuracy of whoever knows the grammar: B is of another text if p(B | A) < p(B). Both are
+    of the second sentences of the training texts, p(B) by counting.
+    """
+    grammar, cut = Grammar(), [sentences(e.words) for e in load_corpus('grammar')]
+    seen = Counter(tuple(sum(c[1:], [])) for c in cut if len(c) > 1)
+    found, answers = sentence_pairs(examples, keyed_generator(23))
+    kept = [(*pair, bool(a)) for pair, a in zip(found, answers.tolist()) if a >= 0]
+    right = 0
+    for a, b, other in kept:
+        given = {w: math.exp(grammar.log_prob(a + list(w))) for w in seen}
+        here = math.exp(grammar.log_prob(a + b))/max(sum(given.values()), 1e-300)
+        right += (here < seen[tuple(b)]/seen.total()) == other
+    return dict(accuracy=right/len(kept), pairs=len(kept))
+
+
+def next_sentences():
+    "BERT's second objective, on held-out texts."
+    def told(lm, examples):
+        right, n = next_sentence_accuracy(lm, examples, keyed_generator(23))
+        return dict(accuracy=right, pairs=n)
+
+    keep('next sentence', 'grammar-bert', lambda: told(
+        BERT.from_pretrained('grammar-bert').eval(), load_corpus('grammar', 'test')),
+        texts='grammar test', command='next-sentence')
+    keep('next sentence', 'the grammar itself',
+         lambda: best_next_sentence(load_corpus('grammar', 'test')), texts='grammar test',
+         command='next-sentence')
+    if (args.models/'e2e-bert/config.json').exists():
+        trained('e2e-bert', 'next sentence', lambda lm: told(lm, test()[0]))
 
 
 def grammar():
@@ -446,7 +540,8 @@ def grammar():
 
 
 JOBS = dict(likelihood=likelihood, masked=masked, xlm=xlm, bart=bart, samples=samples)
-JOBS |= {'fine-tuning': fine_tuning, 'grammar': grammar}
+JOBS |= {'fine-tuning': fine_tuning, 'grammar': grammar, 'pairs': pairs, 'noises': noises,
+         'next-sentence': next_sentences}
 
 
 def main():
