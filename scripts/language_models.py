@@ -7,9 +7,9 @@ results/language_models.json.
     DLM_DATA=... OMP_NUM_THREADS=1 python scripts/language_models.py [JOB ...]
 
 JOB: likelihood, masked, xlm, bart, samples, fine-tuning (on E2E's test texts), next-sentence, and
-grammar and pairs (no corpus is needed). A run that was cut off goes on; rows that are there are kept. What is not
-trained is skipped, and its command is said. --models FOLDER, --table FILE: other places; --limit N:
-the first N test texts, to try it out.
+grammar, pairs and noises (no corpus is needed). A run that was cut off goes on; rows that are there
+are kept. What is not trained is skipped, and its command is said. --models FOLDER, --table FILE:
+other places; --limit N: the first N test texts, to try it out.
 
 Texts of more than 62 words are left out. A Kneser-Ney 5-gram stands beside each likelihood: the
 same words are known to it, the rest is UNK to both, and it counts the same training texts. Masked
@@ -17,6 +17,7 @@ words and gaps are drawn by a seed, the same for all models; only words that the
 masked. In a gap of unknown size, its end is not counted.
 Fine-tuning: 100 labelled texts, as many of each class; the learning rate that did better on valid
 texts; accuracy on test texts. Without pre-training: the same network, fresh.
+Pairs: see chapter 13c.
 """
 import argparse
 import json

@@ -1,5 +1,5 @@
 "The models around diffusion: what they read, what they are asked for, what they write."
-import importlib.util
+import copy, importlib.util
 from dataclasses import replace
 from pathlib import Path
 import pytest, torch
@@ -14,6 +14,9 @@ from diffusion_lm_nb.mask_filling import (
     BART, BART_PRESETS, NOISES, cloze, fill_rows, infill_spans, masked_scores,
 )
 from diffusion_lm_nb.loss import keyed_generator
+from diffusion_lm_nb.text_pairs import (
+    TextClassifier, draw_pairs, entailment_pairs, next_sentence_accuracy, one_fact_apart, relation,
+    similarity_pairs)
 from diffusion_lm_nb.training import fit
 from diffusion_lm_nb.commands import KINDS, PRESETS
 
@@ -25,7 +28,7 @@ def script(name): # what measures, a module of scripts/
     return module
 
 measure = script('language_models')
-Classifier, few_labels, rating = measure.Classifier, measure.few_labels, measure.rating
+few_labels, rating = measure.few_labels, measure.rating
 
 SMALL = dict(width=32, layers=2, heads=2, dropout=0.)
 SENTENCE = 'The Eagle is a cheap pub near the river .'.split()
@@ -338,20 +341,85 @@ def test_gap_nats_count_the_gap_only(nets):
 
 def test_classifier_begins_where_the_language_model_ended(nets):
     for name in ('gpt', 'bert'):
-        c = Classifier(nets[name], ['a', 'b']).eval()
+        c = TextClassifier(nets[name], ['a', 'b']).eval()
         own = dict(c.lm.named_parameters())
         assert all(torch.equal(own[k][:len(p)], p) for k, p in nets[name].named_parameters())
-        assert len(c.predict([SENTENCE, OTHER])) == 2
+        assert len(c.predict([(SENTENCE,), (SENTENCE, OTHER)])) == 2
 
 def test_auxiliary_loss_is_weighed(nets):
     for aux in (0.0, 0.5, 2.0):
-        c = Classifier(nets['gpt'], ['a', 'b'], aux).eval()
-        ids, mask = c.rows([SENTENCE])
+        c = TextClassifier(nets['gpt'], ['a', 'b'], aux).eval()
+        ids, mask = c.rows([(SENTENCE,)])
         assert [c.lm.vocab.words[i] for i in ids[0]] == ['START', *SENTENCE, 'EXTRACT']
-        total, parts = c(ids, mask, torch.tensor([0]))
+        total, parts = c(torch.tensor([0]), ids, mask)
         assert abs(total - parts['l2'] - aux * parts['l1']) < 1e-5
         assert abs(parts['l2'] + c.logits(ids, mask).log_softmax(-1)[0, 0]) < 1e-5
         assert abs(parts['l1'] - (aux > 0) * c.lm.token_nats(ids, mask).mean()) < 1e-4
+
+def test_a_pair_is_read_in_both_orders(nets):
+    "The answer does not depend on the order, and without `symmetric` it does."
+    pair = SENTENCE, OTHER
+    for symmetric in (True, False):
+        torch.manual_seed(1)
+        c = TextClassifier(nets['gpt'], ['a', 'b'], symmetric=symmetric).eval()
+        torch.nn.init.normal_(c.head.weight)
+        rows = c.rows([pair, pair[::-1]])
+        assert len(rows[0]) == (4 if symmetric else 2)
+        with torch.no_grad(): a, b = c.logits(*rows)
+        assert torch.allclose(a, b, atol=1e-5) == symmetric
+    marks = [c.lm.vocab.words[i] for i in c.rows([pair])[0][0]]
+    assert marks == ['START', *SENTENCE, 'DELIM', *OTHER, 'EXTRACT']
+
+@pytest.mark.parametrize('short, said, similar', [
+    (MEANING[:2], 'said', None), (MEANING, 'said', 'same'),
+    ([*MEANING[:1], ('Type', 'bistro')], 'denied', None),
+    ([*MEANING[:1], ('food', 'French')], 'not said', None),
+    ([*MEANING[:1], ('price', 'high')], None, None),
+    ([MEANING[0], ('eatType', 'bistro'), *MEANING[2:]], 'denied', 'other'),
+    ([*MEANING[:2], ('price', 'high'), MEANING[3]], None, None),
+    ([MEANING[0], ('Type', 'bistro'), ('price', 'high'), MEANING[3]], 'denied', None)])
+def test_what_one_meaning_says_of_another(short, said, similar):
+    assert relation(MEANING, short) == said and one_fact_apart(MEANING, short) == similar
+
+def test_pairs_are_what_they_are_said_to_be():
+    texts = load_corpus('grammar')[:4000]
+    meaning = {tuple(e.words): e.mr for e in texts}
+    for make, label in ((entailment_pairs, relation), (similarity_pairs, one_fact_apart)):
+        pairs = make(texts, 40, keyed_generator(2))
+        names = [n for _, n in pairs]
+        assert {n: names.count(n) for n in names} == dict.fromkeys({*names}, 40)
+        assert len({p for p, _ in pairs}) == len(pairs)        # none twice
+        for (a, b), name in pairs:
+            assert a != b and len(a) + len(b) <= 61 and label(meaning[a], meaning[b]) == name
+            assert dict(meaning[a])['name'] == dict(meaning[b])['name']
+        assert pairs == make(texts, 40, keyed_generator(2)) != make(texts, 40, keyed_generator(3))
+    short = draw_pairs(texts, texts, lambda e: 0, lambda a, b: 'any', ['any'], 30,
+                       keyed_generator(0), most=30)
+    assert all(len(a) + len(b) <= 30 for (a, b), _ in short)
+
+def test_next_sentences_are_counted(nets, corpus):
+    "A network that always says the same is right as often as this is the answer."
+    bert = copy.deepcopy(nets['bert'])
+    with torch.no_grad():
+        bert.net.cls.seq_relationship.weight.zero_()
+        bert.net.cls.seq_relationship.bias.copy_(torch.tensor([1., 0.]))
+    share, n = next_sentence_accuracy(bert, corpus, keyed_generator(4))
+    from diffusion_lm_nb.language_models import sentence_pairs
+    answers = sentence_pairs(corpus, keyed_generator(4))[1]
+    kept = answers[answers >= 0]
+    assert n == len(kept) and abs(share - (kept == 0).float().mean()) < 1e-6
+
+def test_no_meaning_is_in_two_parts():
+    parts = [{str(sorted(e.mr)) for e in part} for part in measure.by_meaning('grammar')]
+    assert not parts[0] & parts[1] and not parts[0] & parts[2] and not parts[1] & parts[2]
+    assert len(parts[0]) > 3 * len(parts[1]) > 0
+
+def test_missing_words_are_counted(monkeypatch):
+    said, other = ((('a', 'b'), ('a',)), 'said'), ((('a', 'b'), ('c',)), 'not said')
+    monkeypatch.setattr(measure, 'pairs_of', lambda *_: [[said, other], [], [said, other, (
+        (('a',), ('b', 'c')), 'said')]])
+    assert measure.missing_words('x', 'y')['accuracies'] == [2 / 3]  # two missing: never seen
+    assert measure.without_first([said]) == [((['.'], ('a',)), 'said')]
 
 def test_few_labels_are_balanced(corpus):
     few = few_labels(corpus, rating, 5, 0)
@@ -439,7 +507,9 @@ def test_shipped_translation_model_uses_the_meaning():
         (lambda n: n['bart'].write(['a'] * 60 + [None]), 'too long'),
         (lambda n: XLM(n['gpt'].vocab.words, 'xyz'), 'no objective'),
         (lambda n: BART(n['gpt'].vocab.words, 'melt'), 'no noise'),
-        (lambda n: Classifier(n['xlm'], ['a']), 'no classifier'),
+        (lambda n: TextClassifier(n['xlm'], ['a']), 'no classifier'),
+        (lambda n: TextClassifier(n['gpt'], ['a']).rows([(SENTENCE * 4, SENTENCE * 4)]), 'shorter'),
+        (lambda n: entailment_pairs(load_corpus('grammar')[:20], 9, keyed_generator(0)), 'were found'),
     ],
 )
 def test_complaints(nets, wrong, words):
