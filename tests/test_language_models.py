@@ -509,7 +509,7 @@ def test_shipped_translation_model_uses_the_meaning():
         (lambda n: BART(n['gpt'].vocab.words, 'melt'), 'no noise'),
         (lambda n: TextClassifier(n['xlm'], ['a']), 'no classifier'),
         (lambda n: TextClassifier(n['gpt'], ['a']).rows([(SENTENCE * 4, SENTENCE * 4)]), 'shorter'),
-        (lambda n: entailment_pairs(load_corpus('grammar')[:20], 9, keyed_generator(0)), 'were found'),
+        (lambda n: entailment_pairs(load_corpus('grammar')[:20], 9, keyed_generator(0)), 'found'),
     ],
 )
 def test_complaints(nets, wrong, words):
