@@ -405,10 +405,10 @@ def pairs_of(corpus, task):
             for k, (part, n) in enumerate(zip(by_meaning(corpus), EACH))]
 
 
-def pair_accuracy(lm, corpus, task, pretrained, aux, blind=False, seeds=5):
+def pair_accuracy(lm, corpus, task, pretrained, aux, hide=None, rates=RATES, seeds=5):
     "Test accuracy by seed, at the learning rate that one more seed chose on other pairs."
     parts = pairs_of(corpus, task)
-    train, choice, tests = map(without_first, parts) if blind else parts
+    train, choice, tests = map(hide, parts) if hide else parts
     classes = sorted({name for _, name in train})
 
     def model(lr, seed):
@@ -416,7 +416,7 @@ def pair_accuracy(lm, corpus, task, pretrained, aux, blind=False, seeds=5):
         return tuned(lm, pretrained, train, classes, run, seed, aux=aux,
                      symmetric=task == 'similarity')
 
-    chosen = {lr: accuracy(model(lr, 100), choice) for lr in RATES}
+    chosen = {lr: accuracy(model(lr, 100), choice) for lr in rates}
     lr = max(chosen, key=chosen.get)
     got = [accuracy(model(lr, seed), tests) for seed in range(seeds)]
     return by_seed(got) | dict(labels=len(train), lr=lr, steps=TWO.steps, tests=len(tests),
@@ -428,17 +428,32 @@ def without_first(labelled):
     return [((['.'], b), name) for (_, b), name in labelled]
 
 
-def missing_words(corpus, task):
-    "No network: the class that is most frequent in training with so many words missing."
-    def missing(pair):
-        return min(sum(w not in pair[0] for w in pair[1]), 9)
+def without_second(labelled):
+    "The same pairs, and nothing can be read of the second text."
+    return [((a, ['.']), name) for (a, _), name in labelled]
 
+
+def looked_up(corpus, task, key):
+    "No network: the class that is most frequent in training where the pair has this key."
     train, _, tests = pairs_of(corpus, task)
     seen = {}
     for pair, name in train:
-        seen.setdefault(missing(pair), Counter())[name] += 1
-    guess = {n: count.most_common(1)[0][0] for n, count in seen.items()}
-    return by_seed([sum(guess.get(missing(p)) == k for p, k in tests)/len(tests)])
+        seen.setdefault(key(pair), Counter())[name] += 1
+    guess = {k: count.most_common(1)[0][0] for k, count in seen.items()}
+    return by_seed([sum(guess.get(key(p)) == k for p, k in tests)/len(tests)])
+
+
+def missing_words(pair):
+    "Words of the second text that the first does not have, 9 at most."
+    return min(sum(w not in pair[0] for w in pair[1]), 9)
+
+
+@cache
+def fields_of(corpus):
+    "A function: two texts -> the fields of both."
+    found = {tuple(e.words): tuple(sorted(f for f, _ in e.mr))
+             for part in by_meaning(corpus) for e in part}
+    return lambda pair: tuple(found[tuple(text)] for text in pair)
 
 
 def pairs(names=('bert', 'gpt'), tasks=tuple(PAIRS), corpus='grammar'):
@@ -453,9 +468,14 @@ def pairs(names=('bert', 'gpt'), tasks=tuple(PAIRS), corpus='grammar'):
                 said += ', λ = 0' if name == 'gpt' and not aux else ''
                 keep('two texts', said, lambda: pair_accuracy(
                     starts[name](), corpus, task, pretrained, aux), **of_job)
-        keep('two texts', f'{corpus}-bert, {task}, the short text alone', lambda: pair_accuracy(
-            starts['bert'](), corpus, task, False, 0., blind=True, seeds=1), **of_job)
-        keep('two texts', f'missing words, {task}', lambda: missing_words(corpus, task), **of_job)
+        for what, hide in (('short', without_first), ('long', without_second)):
+            keep('two texts', f'{corpus}-bert, {task}, the {what} text alone',
+                 lambda: pair_accuracy(starts['bert'](), corpus, task, False, 0., hide,
+                                       (2.5e-4, *RATES)), **of_job)
+        keep('two texts', f'missing words, {task}',
+             lambda: looked_up(corpus, task, missing_words), **of_job)
+        keep('two texts', f'which fields, {task}',
+             lambda: looked_up(corpus, task, fields_of(corpus)), **of_job)
 
 
 # --- which noise prepares BART for gaps

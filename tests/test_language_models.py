@@ -414,12 +414,19 @@ def test_no_meaning_is_in_two_parts():
     assert not parts[0] & parts[1] and not parts[0] & parts[2] and not parts[1] & parts[2]
     assert len(parts[0]) > 3 * len(parts[1]) > 0
 
+def test_fields_of_both_texts():
+    pair, _ = measure.pairs_of('grammar', 'entailment')[2][0]
+    long, short = measure.fields_of('grammar')(pair)
+    assert len(long) >= 5 and len(short) == 3 and 'name' in long and 'name' in short
+
 def test_missing_words_are_counted(monkeypatch):
     said, other = ((('a', 'b'), ('a',)), 'said'), ((('a', 'b'), ('c',)), 'not said')
     monkeypatch.setattr(measure, 'pairs_of', lambda *_: [[said, other], [], [said, other, (
         (('a',), ('b', 'c')), 'said')]])
-    assert measure.missing_words('x', 'y')['accuracies'] == [2 / 3]  # two missing: never seen
+    found = measure.looked_up('x', 'y', measure.missing_words)
+    assert found['accuracies'] == [2 / 3]                     # two missing: never seen
     assert measure.without_first([said]) == [((['.'], ('a',)), 'said')]
+    assert measure.without_second([said]) == [((('a', 'b'), ['.']), 'said')]
 
 def test_few_labels_are_balanced(corpus):
     few = few_labels(corpus, rating, 5, 0)
