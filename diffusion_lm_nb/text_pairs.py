@@ -84,15 +84,15 @@ def predict(self: TextClassifier, texts): # as in `rows`
     rows = (u.to(self.head.weight.device) for u in self.rows(texts))
     return [self.classes[k] for k in self.logits(*rows).argmax(-1).tolist()]
 
-# %% ../nbs/13c_text_pairs.ipynb #33161c73
+# %% ../nbs/13c_text_pairs.ipynb #3353e4c7
 def fine_tune(model, # a `TextClassifier`; changed in place
               labelled, # list of (texts, class): see `TextClassifier.rows`
               preset, seed=0): # its steps, batch size, learning rate; order of the texts
     "The classifier, trained on labelled texts."
-    lengths = [[0] * sum(map(len, texts)) for texts, _ in labelled]
+    lengths = [[0] * sum(map(len, texts)) for texts, _ in labelled] # `Batches` reads only these
     batches = Batches(lengths, model.lm.vocab.pad, preset.batch_size, seed)
     def at(step):
-        few = [labelled[r] for r in batches(step)[2]]
+        few = [labelled[r] for r in batches(step)[2]]                # the numbers of the texts
         y = torch.tensor([model.classes.index(name) for _, name in few])
         return y, *model.rows([texts for texts, _ in few])
     fit(model, at, preset, device='cpu', quiet=True)
@@ -125,13 +125,13 @@ def one_fact_apart(a, b): # two meanings: (field, value) pairs
     if not differ: return 'same'
     return 'other' if len(differ) == 1 and differ[0] in CLEAR else None
 
-# %% ../nbs/13c_text_pairs.ipynb #66a147ed
+# %% ../nbs/13c_text_pairs.ipynb #b72eda12
 def draw_pairs(firsts, seconds, # lists of `Example` with the same keys
                key, # only texts with the same key are paired
                label, # meaning, meaning -> class or None
                classes, each, # names; pairs of each class
                gen, # CPU generator
-               most=61): # words of both texts together
+               most=61): # words of both texts together: 64 positions, three of them marks
     "Pairs by chance, none twice: a list of ((words, words), class), the classes in turn."
     by, found = {}, {c: {} for c in classes}
     for e in seconds: by.setdefault(key(e), []).append(e)
@@ -165,10 +165,10 @@ def similarity_pairs(examples, each, gen): # as in `entailment_pairs`
     few = [e for e in examples if len(e.mr) in (3, 4)]
     return draw_pairs(few, few, fields, one_fact_apart, ('same', 'other'), each, gen)
 
-# %% ../nbs/13c_text_pairs.ipynb #483d9d13
+# %% ../nbs/13c_text_pairs.ipynb #126a7dc0
 @torch.no_grad()
 def next_sentence_accuracy(lm, examples, gen): # a `BERT`; list of `Example`; CPU generator
-    "Of the second sentences of `sentence_pairs`: how many are told right, and how many there are."
+    "Of the second sentences of `sentence_pairs`: the share that is told right, and their number."
     pairs, answers = sentence_pairs(examples, gen)
     kept = [i for i in range(len(pairs)) if answers[i] >= 0]
     ids, mask, segments = lm.rows([pairs[i] for i in kept])
