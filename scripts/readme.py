@@ -448,6 +448,29 @@ def full_paired(task, other, method='diffusion'):
     low, high = bootstrap(gaps)
     return minus(f'{sum(gaps) / len(gaps):+.1f} ({low:+.1f} to {high:+.1f})')
 
+def of_pair(what):
+    "What part of a value and tags is met by ours, by FUDGE, and by two FT models multiplied."
+    found = [pct(row('protocol', task='semantic+pos', method=m, authors_targets=False)[what])
+             for m in ('diffusion', 'fudge', 'ft-poe')]
+    return f'{found[0]}, {found[1]} and {found[2]} %'
+
+def words_in_sets():
+    "Mean number of words of a text, over the sets of the small table and the next one's."
+    shown = 'diffusion', 'diffusion-classifier', 'ft-sample', 'ft-search', 'fudge', 'ctrl-g'
+    found = [r['mean_words'] for r in rows('baselines')
+             if r['method'] in shown and r['task'] in TASKS]
+    return f'{min(found):.0f} to {max(found):.0f}'
+
+def weights_size(name):
+    "Millions of parameters of a shipped classifier, as its card says."
+    card = (HERE / f'diffusion_lm_nb/weights/{name}/README.md').read_text(encoding='utf8')
+    return re.search(r'([\d.]+)M parameters', card)[1]
+
+def widest_rare():
+    "The rare value whose ratio has the highest upper end."
+    high = max((r for r in rows('rare') if 'value' in r), key=lambda r: r['ratio_interval'][1])
+    return f'the interval of {high["value"]} reaches {high["ratio_interval"][1]:.2f}'
+
 def rival(name, what='steps'):
     "Of the training of a rival on a GPU, as results/gpu_jobs.json has it: the weights kept."
     found = next(r for r in rows('gpu_jobs') if r['job'] == 'rivals')['results']

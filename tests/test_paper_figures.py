@@ -1,5 +1,5 @@
 "Figure 4 in small (scripts/paper_figures.py): its arms differ in one thing, and its rule chooses."
-import json, sys
+import json, os, sys
 from pathlib import Path
 import pytest, torch
 
@@ -11,7 +11,7 @@ from diffusion_lm_nb.forward import q_sample
 from diffusion_lm_nb.loss import keyed_generator
 from diffusion_lm_nb.objective import x0_from_eps
 
-SQRT = dict(dim=4, schedule='sqrt')
+SQRT = dict(corpus='grammar', dim=4, schedule='sqrt')
 
 @pytest.fixture
 def table(tmp_path, monkeypatch):
@@ -59,6 +59,19 @@ def test_a_learning_rate_is_chosen_by_texts_then_by_the_ratio():
     rows = [dict(grammatical=g, ngram_ratio=r) for g, r in ((.2, 1.), (.3, 3.), (.3, 2.), (.3, None))]
     assert max(rows, key=script.worth) is rows[2]
 
+def test_without_a_grammar_the_ratio_chooses():
+    rows = [dict(ngram_ratio=r) for r in (3., 2., None)]
+    assert max(rows, key=script.worth) is rows[1]
+
+@pytest.mark.skipif('DLM_DATA' not in os.environ, reason='E2E is not at hand')
+def test_a_row_of_e2e_has_its_texts_and_its_judges(table):
+    run = SQRT | dict(corpus='e2e', vectors='learned', predicts='x0')
+    row = script.row_of(run, 0, 4e-3, 2, 3)
+    assert row['teacher_ratio'] > 10 and row['ngram_ratio'] > 2 and 'grammatical' not in row
+    assert row['command'].endswith('paper_figures.py e2e')
+    assert all(len(e.words) <= 12 for e in script.texts_of('e2e', 'valid'))
+    assert script.made(run, 0, 4e-3, 1).length == 14
+
 @pytest.mark.parametrize('best, tried', [
     (8e-3, 3), (1.6e-2, 4), (3.2e-2, 5), (1., 5), (2e-3, 5), (0., 5)]) # the last but at the edge
 def test_a_learning_rate_at_the_edge_is_followed(best, tried):
@@ -70,5 +83,5 @@ def test_a_learning_rate_at_the_edge_is_followed(best, tried):
     assert found == min(max(best, script.WITHIN[0]), script.WITHIN[1]) and len(asked) == tried
 
 def test_every_arm_is_there_once():
-    assert len({tuple(sorted(r.items())) for r in script.RUNS}) == len(script.RUNS) == 15
+    assert len({tuple(sorted(r.items())) for r in script.RUNS}) == len(script.RUNS) == 15 + 9
     assert script.CHOOSING not in script.SEEDS
