@@ -455,7 +455,7 @@ def of_pair(what):
     return f'{found[0]}, {found[1]} and {found[2]} %'
 
 def words_in_sets():
-    "Mean number of words of a text, over the sets of the small table and the next one's."
+    "Mean number of words of a text: the smallest and the largest of the sets of the tables."
     shown = 'diffusion', 'diffusion-classifier', 'ft-sample', 'ft-search', 'fudge', 'ctrl-g'
     found = [r['mean_words'] for r in rows('baselines')
              if r['method'] in shown and r['task'] in TASKS]
